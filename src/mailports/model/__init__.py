@@ -1,0 +1,1 @@
+"""The nouns. `facts` is what was seen, `findings` what it means, `verdicts` what bind would say."""
