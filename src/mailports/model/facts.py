@@ -18,6 +18,9 @@ from mailports.record import Record
 ALL, SOME, NONE = "all", "some", "none"
 """The three extents of a look."""
 
+ANY4, ANY6 = "0.0.0.0", "::"  # noqa: S104 -- words to compare with, not addresses to bind
+"""The wildcards."""
+
 
 class Endpoint(Record):
     """Where a socket is, or wants to be.
