@@ -4,7 +4,7 @@
 socket, `Clock` tells the time. A `Host` is all four; a function takes the narrowest it needs. Real
 ones: `host.local.Machine` (this machine). Writing is another type, which nothing here has.
 
-What can't be asked raises `HostError`, which says which call, its errno and what it limits; a reader
+What can't be asked raises `faults.HostError`, which says which call, its errno and what it limits; a reader
 turns that into a Look that says why it saw less.
 """
 
@@ -21,29 +21,6 @@ else:
 
     class Protocol:
         """Run-time stand-in for typing.Protocol, which costs an import."""
-
-
-class HostError(Exception):
-    """The machine wouldn't answer: which call, its errno, and what is limited by that.
-
-    Attributes:
-        call: the call that failed, with its argument, such as `open /run/docker.sock`.
-        errno: the errno's name, such as `EACCES`; empty where there is none.
-        reason: the system's words.
-        hint: what would help; null where nothing is known to.
-    """
-
-    def __init__(self, call: str, errno: str, reason: str, hint: str | None = None) -> None:
-        super().__init__(f"{call}: {reason}")
-        self.call = call
-        self.errno = errno
-        self.reason = reason
-        self.hint = hint
-
-    @property
-    def is_permission(self) -> bool:
-        """Whether more privilege would help."""
-        return self.errno in ("EACCES", "EPERM")
 
 
 class Name(Record):
@@ -87,6 +64,9 @@ class Kernel(Protocol):
 
     def route(self, request: bytes, limit_bytes: int = 1 << 24) -> bytes:
         """The same for NETLINK_ROUTE."""
+
+    def netfilter(self, request: bytes, limit_bytes: int = 1 << 20) -> bytes:
+        """The same for NETLINK_NETFILTER."""
 
     def socket_options(self, pid: int, descriptor: int) -> dict[str, int] | None:
         """Return options of another process's socket (`reuseaddr`, `reuseport`, `v6only`, `netns`), or None.

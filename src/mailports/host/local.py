@@ -20,7 +20,8 @@ import os
 import sys
 import time
 
-from mailports.door import HostError, Name, Ran
+from mailports.door import Name, Ran
+from mailports.faults import HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ SEARCH_PATH = ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/us
 """Where programs are looked for: never the caller's PATH, since root may run this."""
 
 _CLONE_NEWNET = 0x40000000
-_AF_NETLINK, _NETLINK_ROUTE, _NETLINK_SOCK_DIAG = 16, 0, 4
+_AF_NETLINK, _NETLINK_ROUTE, _NETLINK_SOCK_DIAG, _NETLINK_NETFILTER = 16, 0, 4, 12
 _NLMSG_ERROR, _NLMSG_DONE, _NLM_F_MULTI = 2, 3, 2
 _RECEIVE_BYTES = 1 << 18
 _ORDER = sys.byteorder
@@ -59,7 +60,7 @@ class Machine:
 
     def read(self, path: str, limit_bytes: int = 1 << 20) -> bytes:
         """Return the first `limit_bytes` of a regular file."""
-        if self._netns is not None and path.startswith("/proc/sys/net/"):
+        if self._netns is not None and path.startswith(("/proc/sys/net/", "/proc/thread-self/")):
             return self._inside(lambda: _read(path, limit_bytes))
         return _read(path, limit_bytes)
 
@@ -102,6 +103,11 @@ class Machine:
         """Send one NETLINK_ROUTE request and return the answer's messages."""
         with self._netlink(_NETLINK_ROUTE) as netlink:
             return self._ask(netlink, request, limit_bytes, "rtnetlink")
+
+    def netfilter(self, request: bytes, limit_bytes: int = 1 << 20) -> bytes:
+        """Send one NETLINK_NETFILTER request and return the answer's messages."""
+        with self._netlink(_NETLINK_NETFILTER) as netlink:
+            return self._ask(netlink, request, limit_bytes, "nfnetlink")
 
     def socket_options(self, pid: int, descriptor: int) -> dict[str, int] | None:
         """Return options of another process's socket, or None where the system refuses.
@@ -242,7 +248,7 @@ class Machine:
     def _left(self, what: str) -> float:
         left = self._ends - time.monotonic()
         if left <= 0:
-            raise HostError(what, "ETIMEDOUT", "no time left", None)
+            raise HostError(f"ask {what}", "ETIMEDOUT", "no time left")
         return left
 
     def _inside(self, act: Callable[[], Answer]) -> Answer:

@@ -91,7 +91,9 @@ class Holder(Record):
         uid: the process's real user id.
         argv: its arguments, cut to 4 KiB.
         started_at: when it started, RFC 3339.
-        seen_by: `fd` (its descriptor was seen), `cgroup` (only the socket's control group names it).
+        group: its process group: a service's workers mostly share their master's.
+        seen_by: `fd` (its descriptor was seen), `io_uring` (a ring's fixed file), `cgroup` (only the socket's
+            control group names it).
     """
 
     pid: int | None
@@ -102,6 +104,7 @@ class Holder(Record):
     uid: int | None = None
     argv: tuple[str, ...] = ()
     started_at: str | None = None
+    group: int | None = None
     seen_by: str = "fd"
 
 
@@ -341,6 +344,18 @@ class Address(Record):
     device_kind: str | None = None
 
 
+class Lookup(Record):
+    """The kernel's own answer to which listener a packet reaches.
+
+    Attributes:
+        endpoint: where the packet is sent.
+        cookie: cookie of the listener that gets it; null: nobody.
+    """
+
+    endpoint: Endpoint
+    cookie: int | None
+
+
 class Snapshot(Record):
     """Everything that was seen about one host at one moment.
 
@@ -358,6 +373,7 @@ class Snapshot(Record):
         gates: netfilter rules and policies that let it in or not.
         settings: kernel settings.
         addresses: the host's addresses.
+        lookups: for ports that were asked about, which listener the kernel says gets a packet.
     """
 
     host: str
@@ -373,6 +389,7 @@ class Snapshot(Record):
     gates: tuple[Gate, ...] = ()
     settings: tuple[Setting, ...] = ()
     addresses: tuple[Address, ...] = ()
+    lookups: tuple[Lookup, ...] = ()
 
 
 def printable(raw: bytes | str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mailports.record import Record
 from mailports.model.facts import Endpoint
+from mailports.record import Record
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 SEVERITIES = (NOTE, WARNING, ERROR)

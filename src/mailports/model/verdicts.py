@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mailports.record import Record
 from mailports.model.facts import Endpoint, Socket
+from mailports.record import Record
 
 YES, NO, UNKNOWN = "yes", "no", "unknown"
 

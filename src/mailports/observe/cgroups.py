@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from mailports.door import HostError
+from mailports.faults import HostError
 from mailports.model.facts import printable
 
 TYPE_CHECKING = False

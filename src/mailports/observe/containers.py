@@ -13,7 +13,7 @@ runs for another user is asked only where its helpers were seen, and only by roo
 
 from __future__ import annotations
 
-from mailports.door import HostError
+from mailports.faults import HostError
 from mailports.model.facts import ALL, ANY4, NONE, SOME, Container, Endpoint, Look, Publish, printable
 from mailports.observe.processes import read_arguments, read_cgroup, read_name
 

@@ -13,7 +13,7 @@ that all were looked at. A descriptor that is passed on during the walk can be m
 
 from __future__ import annotations
 
-from mailports.door import HostError
+from mailports.faults import HostError
 from mailports.model.facts import ALL, NONE, SOME, Holder
 from mailports.observe.processes import read_holder
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from mailports.door import HostError
+from mailports.faults import HostError
 from mailports.model.facts import Address, printable
 from mailports.record import Record
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mailports.catalogue.ports import numbers
 from mailports.catalogue.programs import is_mail_product, program_of, program_of_unit
-from mailports.door import HostError
+from mailports.faults import HostError
 from mailports.model.facts import (
     ALL,
     ANY4,
@@ -19,6 +19,7 @@ from mailports.model.facts import (
     Endpoint,
     Holder,
     Look,
+    Lookup,
     Namespace,
     Snapshot,
     Socket,
@@ -28,7 +29,7 @@ from mailports.observe.containers import ROOTLESS, Known, join_addresses, read_e
 from mailports.observe.holders import Search
 from mailports.observe.namespaces import HERE, Census, take_census
 from mailports.observe.processes import read_name, rfc3339
-from mailports.observe.sockets import Seen
+from mailports.observe.sockets import Seen, receiver
 from mailports.record import Record
 
 TYPE_CHECKING = False
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
     from mailports.door import Host
     from mailports.model.facts import Address, Gate, Redirect, Setting, Unit
+
+ADDRESSES_ASKED = 64
+"""Of how many addresses the kernel is asked who listens."""
 
 HELPERS = ("docker-proxy", "dockerd", "conmon", *ROOTLESS)
 """Processes of container engines that hold a published port for a container."""
@@ -76,6 +80,7 @@ class _Observation:
         self.gates: list[Gate] = []
         self.settings: list[Setting] = []
         self.addresses: list[Address] = []
+        self.lookups: list[Lookup] = []
         self.census = Census()
 
     def snapshot(self) -> Snapshot:
@@ -104,6 +109,7 @@ class _Observation:
             tuple(self.gates),
             tuple(self.settings),
             tuple(self.addresses),
+            tuple(self.lookups),
         )
         return _relabelled(snapshot)
 
@@ -148,7 +154,9 @@ class _Observation:
         self.looks += seen.looks
         if self.scope.everything and self._can_enter(label, seen.looks):
             self._look_around(inside, label)
+            self._look_up(inside, label)
         elif label == HERE:
+            self._look_at_addresses(inside, label)
             self._look_at_netfilter(inside, label)
 
     def _ports_of_interest(self, sockets: Iterable[Socket]) -> set[int]:
@@ -159,21 +167,44 @@ class _Observation:
         return label == HERE or any(look.source == "sock_diag" and look.extent == ALL for look in looks)
 
     def _look_around(self, inside: Host, label: str) -> None:
-        from mailports.observe.links import read_addresses, read_links
         from mailports.observe.settings import read_settings
 
         settings, look = read_settings(inside, label)
         self.settings += settings
         self.looks.append(look)
+        self._look_at_addresses(inside, label)
+        self._look_at_netfilter(inside, label)
+
+    def _look_at_addresses(self, inside: Host, label: str) -> None:
+        from mailports.observe.links import read_addresses, read_links
+
         try:
             self.addresses += read_addresses(inside, label, read_links(inside))
             self.looks.append(Look("addresses", label, ALL, "rtnetlink"))
         except HostError as error:
             self.looks.append(Look("addresses", label, NONE, "rtnetlink", str(error)))
-        self._look_at_netfilter(inside, label)
+
+    def _look_up(self, inside: Host, label: str) -> None:
+        """Ask the kernel who gets a packet to each address, for the ports that were asked about."""
+        own = [a.address for a in self.addresses if a.netns == label][:ADDRESSES_ASKED]
+        try:
+            for port in self.scope.ports:
+                for address in own:
+                    cookie = receiver(inside, "tcp", address, port)
+                    self.lookups.append(Lookup(Endpoint("tcp", address, port, netns=label), cookie))
+        except HostError as error:
+            self.looks.append(Look("lookups", label, SOME, "sock_diag", str(error)))
 
     def _look_at_netfilter(self, inside: Host, label: str) -> None:
-        pass
+        from mailports.observe.netfilter import has_rules, look_at_rules
+
+        if has_rules(inside):
+            reading, look = look_at_rules(inside, label)
+            self.redirects += reading.redirects
+            self.gates += reading.gates
+            self.looks.append(look)
+        else:
+            self.looks.append(Look("netfilter", label, ALL, "nfnetlink"))
 
     # Holders
 
@@ -353,4 +384,5 @@ def _relabelled(snapshot: Snapshot) -> Snapshot:
         gates=tuple(x._replace(netns=of(x.netns)) for x in snapshot.gates),
         settings=tuple(x._replace(netns=of(x.netns)) for x in snapshot.settings),
         addresses=tuple(x._replace(netns=of(x.netns)) for x in snapshot.addresses),
+        lookups=tuple(x._replace(endpoint=endpoint(x.endpoint)) for x in snapshot.lookups),
     )

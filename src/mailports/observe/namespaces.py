@@ -15,7 +15,7 @@ than a process's first is in.
 
 from __future__ import annotations
 
-from mailports.door import HostError
+from mailports.faults import HostError
 from mailports.model.facts import Namespace, printable
 from mailports.observe.processes import container_of, read_cgroup, unit_of
 

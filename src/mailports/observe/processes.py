@@ -6,7 +6,7 @@ Docker, Podman, containerd, CRI-O and LXC give to a container's group.
 
 from __future__ import annotations
 
-from mailports.door import HostError
+from mailports.faults import HostError
 from mailports.model.facts import Holder, printable
 
 TYPE_CHECKING = False
@@ -28,6 +28,7 @@ def read_holder(files: Files, clock: Clock, pid: int) -> Holder | None:
     except HostError:
         return None
     cgroup = read_cgroup(files, pid)
+    started_at, group = _read_stat(files, clock, pid)
     return Holder(
         pid,
         printable(name.rstrip(b"\n")),
@@ -36,7 +37,8 @@ def read_holder(files: Files, clock: Clock, pid: int) -> Holder | None:
         container_of(cgroup),
         _read_uid(files, pid),
         read_arguments(files, pid),
-        _read_start(files, clock, pid),
+        started_at,
+        group,
     )
 
 
@@ -150,14 +152,17 @@ def _read_uid(files: Files, pid: int) -> int | None:
     return int(first) if first.isdigit() else None
 
 
-def _read_start(files: Files, clock: Clock, pid: int) -> str | None:
-    """Field 22 of /proc/PID/stat: ticks since boot. The name in field 2 may hold blanks and brackets."""
-    boot = clock.boot()
+def _read_stat(files: Files, clock: Clock, pid: int) -> tuple[str | None, int | None]:
+    """When it started, and its process group: fields 22 (ticks since boot) and 5 of /proc/PID/stat.
+
+    The name in field 2 may hold blanks and brackets, so fields are counted from its last bracket.
+    """
     try:
         raw = files.read(f"/proc/{pid}/stat", 4096)
     except HostError:
-        return None
+        return None, None
     fields = raw[raw.rfind(b")") + 2 :].split()
-    if boot is None or len(fields) < 20 or not fields[19].isdigit():
-        return None
-    return rfc3339(boot + int(fields[19]) / _TICKS_PER_S)
+    boot = clock.boot()
+    if boot is None or len(fields) < 20 or not (fields[19].isdigit() and fields[2].isdigit()):
+        return None, None
+    return rfc3339(boot + int(fields[19]) / _TICKS_PER_S), int(fields[2])

@@ -6,7 +6,7 @@ ip_nonlocal_bind, bindv6only, disable_ipv6); net/sunrpc/xprtsock.c (min_resvport
 
 from __future__ import annotations
 
-from mailports.door import HostError
+from mailports.faults import HostError
 from mailports.model.facts import ALL, NONE, SOME, Look, Setting, printable
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ Source: sock_diag(7), proc(5).
 
 from __future__ import annotations
 
-from mailports.door import HostError
+from mailports.faults import HostError
 from mailports.model.facts import ALL, NONE, SOME, Endpoint, Look, Socket, printable
 from mailports.observe import inet_diag
 from mailports.observe.processes import container_of, unit_of

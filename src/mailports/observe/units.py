@@ -5,7 +5,7 @@ Source: systemctl(1), org.freedesktop.systemd1(5); output of systemd 252 and 257
 
 from __future__ import annotations
 
-from mailports.door import HostError
+from mailports.faults import HostError
 from mailports.model.facts import ALL, NONE, Look, Unit, printable
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ def read_units(host: Host, names: Iterable[str], *, every_socket: bool) -> tuple
     try:
         host.names("/run/systemd/system")
     except HostError:
-        return [], Look("units", None, NONE, "systemctl", "systemd doesn't run this machine")
+        return [], Look("units", None, ALL, "systemctl", "systemd doesn't run this machine: there are none")
     if not wanted:
         return [], Look("units", None, ALL, "systemctl")
     try:

@@ -1,0 +1,99 @@
+"""Which verb was meant, and what becomes of an exception. Imports nothing that the verb doesn't need."""
+
+from __future__ import annotations
+
+import sys
+
+VERBS = {
+    "status": "mail ports of this host: who holds each, and what is wrong",
+    "why": "the whole story of a port (`mailports 25` is the same)",
+    "audit": "everything that is wrong, with evidence and ways out",
+    "snapshot": "write what was seen to a file, to be judged elsewhere",
+    "rule": "the manual page of a finding",
+    "schema": "the JSON Schema of an output",
+    "demo": "stage a conflict in a namespace of its own, and show it",
+}
+"""The verbs, the most used first; each is a module of this package with `run(argv) -> int`."""
+
+USAGE = """usage: mailports [VERB] [OPTIONS]     what holds the mail ports, and what is in the way
+
+{verbs}
+
+mailports alone is `mailports status`; `mailports 25`, `mailports imaps` and `mailports [::]:587`
+are `mailports why …`. `mailports VERB --help` has the options.
+
+exit status: 0 nothing to report, 1 findings, 2 it couldn't be done, 3 something unseen may hide one
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] in (["--version"], ["-V"]):
+        from mailports import __version__
+
+        print(f"mailports {__version__}")
+        return 0
+    if words[:1] in (["--help"], ["-h"], ["help"]):
+        print(USAGE.format(verbs="\n".join(f"  {verb:<10} {text}" for verb, text in VERBS.items())), end="")
+        return 0
+    verb, rest = _verb(words)
+    try:
+        return _run(verb, rest)
+    except BrokenPipeError:
+        # The reader has gone: `mailports | head`. What Python would still flush has nowhere to go.
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _verb(words: list[str]) -> tuple[str, list[str]]:
+    first = words[0] if words else ""
+    if first in VERBS:
+        return first, words[1:]
+    if not first or first.startswith("-"):
+        return "status", words
+    return "why", words
+
+
+def _run(verb: str, rest: list[str]) -> int:
+    from importlib import import_module
+
+    from mailports.faults import Fault
+
+    debug = "--debug" in rest
+    if debug:
+        rest = [word for word in rest if word != "--debug"]
+    try:
+        return int(import_module(f"mailports.cli.{verb}").run(rest))
+    except Fault as fault:
+        if debug:
+            raise
+        _say(str(fault), fault.hint)
+        return 2
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        from mailports import __version__
+
+        what = f"{type(error).__name__}: {error}"
+        _say(f"this is a bug in mailports {__version__}: {what}", "run it again with --debug and report what it prints")
+        return 2
+
+
+def _say(message: str, hint: str | None) -> None:
+    from mailports.cli.options import style_of
+    from mailports.model.facts import printable
+    from mailports.report.diagnostic import render_fault
+
+    for line in render_fault(printable(message), hint, style_of(sys.stderr, "auto")):
+        print(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""Options that several verbs have, where they lead, and how output leaves."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from mailports.faults import InputError
+from mailports.model.facts import Snapshot, printable
+from mailports.report.style import Style
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import NoReturn, TextIO
+
+    from mailports.model.findings import Diagnosis
+    from mailports.observe.look import Scope
+
+SNAPSHOT_BYTES = 256 << 20
+"""The largest file that is read as a Snapshot; one of a host with 30,000 connections has 20 MB."""
+
+FOUND, FAILED, UNSEEN = 1, 2, 3
+"""Exit statuses beside 0."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that fails as the rest of the program does: `error: …`, a hint, status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what was wrong with the command line."""
+        raise InputError(printable(message), hint=f"{self.prog} --help")
+
+
+def parser_of(verb: str, description: str) -> Parser:
+    """Return a verb's parser with the options that every verb has."""
+    parser = Parser(prog=f"mailports {verb}", description=description, allow_abbrev=False)
+    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="colour the output")
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    return parser
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Add --from and --netns."""
+    parser.add_argument("--from", dest="source", metavar="FILE", help="judge a saved Snapshot (- reads it from stdin)")
+    parser.add_argument("--netns", metavar="NAME|PID|all", help="look into this network namespace")
+
+
+def add_fail_on(parser: argparse.ArgumentParser) -> None:
+    """Add --fail-on."""
+    parser.add_argument(
+        "--fail-on",
+        choices=("error", "warning", "note"),
+        default="error",
+        help="exit with 1 for findings from this severity on (default: error)",
+    )
+
+
+def snapshot_of(source: str | None, scope: Scope) -> Snapshot:
+    """Return the Snapshot of a file, or of this machine.
+
+    Raises:
+        InputError: the file isn't a Snapshot.
+        HostError: this machine wouldn't answer.
+    """
+    if source is not None:
+        return _within(_read(source), scope.netns)
+    if sys.platform != "linux":
+        from mailports.observe.elsewhere import observe_elsewhere
+
+        return observe_elsewhere(scope)
+    from mailports.host.local import Machine
+    from mailports.observe.look import observe
+
+    return observe(Machine(), scope)
+
+
+def _read(source: str) -> Snapshot:
+    from mailports.formats.documents import FormatError, snapshot_from_json
+
+    name = "standard input" if source == "-" else source
+    try:
+        if source == "-":
+            raw = sys.stdin.buffer.read(SNAPSHOT_BYTES + 1)
+        else:
+            with open(source, "rb") as file:  # noqa: PTH123 -- the user's file, not the machine's
+                raw = file.read(SNAPSHOT_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"can't read {printable(source)}: {error.strerror}") from error
+    if len(raw) > SNAPSHOT_BYTES:
+        raise InputError(f"larger than {SNAPSHOT_BYTES >> 20} MiB", path=name)
+    try:
+        return snapshot_from_json(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"expected UTF-8 text: byte {error.start} isn't", path=name) from error
+    except FormatError as error:
+        raise InputError(str(error), path=printable(name), line=error.line, column=error.column) from error
+
+
+def _within(snapshot: Snapshot, netns: str) -> Snapshot:
+    """The part of a saved Snapshot that --netns names."""
+    if netns in ("here", "all"):
+        return snapshot
+    labels = {n.label for n in snapshot.namespaces if netns in (n.label, n.label.partition(":")[2])}
+    labels |= {n.label for n in snapshot.namespaces if netns.isdigit() and int(netns) in n.pids}
+    if not labels:
+        known = ", ".join(n.label for n in snapshot.namespaces)
+        raise InputError(f"no network namespace {printable(netns)} in this Snapshot; it has {known}")
+    return snapshot._replace(sockets=tuple(s for s in snapshot.sockets if s.endpoint.netns in labels))
+
+
+def port_numbers(words: Iterable[str] | None) -> tuple[int, ...]:
+    """Return the ports of `--port 25,587 --port imaps`. Raises InputError."""
+    from mailports.catalogue.ports import ports_named
+
+    numbers: list[int] = []
+    for word in words or ():
+        for part in word.split(","):
+            if part.isdigit() and 0 < int(part) < 65536:
+                numbers.append(int(part))
+            elif ports_named(part):
+                numbers += [port.number for port in ports_named(part)]
+            else:
+                raise InputError(
+                    f"`{printable(part)}` is no port; expected 1 to 65535 or a service name", path="--port"
+                )
+    return tuple(numbers)
+
+
+def exit_status(diagnosis: Diagnosis, fail_on: str) -> int:
+    """Return 1 for findings from `fail_on` on, 3 where something unseen could hide one, else 0."""
+    from mailports.diagnose.rules import is_at_least, worst_of
+
+    if any(is_at_least(f.severity, fail_on) for f in diagnosis.findings):
+        return FOUND
+    if any(u.hides and is_at_least(worst_of(u.hides), fail_on) for u in diagnosis.unknown):
+        return UNSEEN
+    return 0
+
+
+def style_of(stream: TextIO, color: str) -> Style:
+    """Return what a stream's reader can see: colours by NO_COLOR, TERM and whether it is a terminal."""
+    is_terminal = stream.isatty()
+    wanted = color == "always" or (
+        color == "auto" and is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
+    width = 80
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and int(columns) > 0:
+        width = int(columns)
+    elif is_terminal:
+        try:
+            width = os.get_terminal_size(stream.fileno()).columns or 80
+        except OSError:
+            pass
+    encoding = (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "")
+    return Style(wanted, max(40, min(width, 160)), encoding in ("utf8", "utf16"))
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines to standard output; what its encoding can't show is spelled out."""
+    text = "\n".join(lines) + "\n"
+    encoding = sys.stdout.encoding or "ascii"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()

@@ -1,0 +1,137 @@
+"""How a finding is put together, so that all have the same form. Pure."""
+
+from __future__ import annotations
+
+from mailports.model.findings import Evidence, Finding, Unknown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mailports.diagnose.seen import Seen
+    from mailports.model.facts import Endpoint, Holder, Socket
+    from mailports.model.findings import Break, Party, Remedy
+
+CONFLICTS = frozenset(
+    (
+        "port-held",
+        "stale-instance",
+        "socket-unit-holds-port",
+        "container-publishes-port",
+        "latent-conflict",
+        "self-conflict",
+        "shared-port",
+        "shadowed-listener",
+        "redirected-port",
+        "ephemeral-collision",
+        "rpc-squatter",
+        "lingering-sockets",
+        "wrong-service",
+    )
+)
+"""Findings in which something else holds the endpoint or takes its traffic."""
+
+FINGERPRINT = "1"
+"""Version of the fingerprint's recipe."""
+
+
+def finding(  # noqa: PLR0913 -- the parts of a finding, all but three by name
+    name: str,
+    severity: str,
+    summary: str,
+    endpoints: Iterable[Endpoint],
+    *,
+    parties: Iterable[Party],
+    evidence: Iterable[Evidence],
+    remedies: Iterable[Remedy] = (),
+    breaks: Iterable[Break] = (),
+    unknown: Iterable[Unknown] = (),
+    cause: str | None = None,
+) -> Finding:
+    """Return a finding; the first endpoint is the one that the summary names."""
+    places = tuple(dict.fromkeys(endpoints))
+    involved = tuple(parties)
+    fingerprint = _fingerprint(name, places, involved)
+    return Finding(
+        name,
+        severity,
+        name in CONFLICTS,
+        summary,
+        places[0] if places else None,
+        places,
+        involved,
+        tuple(dict.fromkeys(evidence)),
+        cause or fingerprint,
+        tuple(breaks),
+        tuple(remedies),
+        tuple(unknown),
+        fingerprint,
+    )
+
+
+def _fingerprint(name: str, endpoints: tuple[Endpoint, ...], parties: tuple[Party, ...]) -> str:
+    """Name, endpoints and who the parties are; no pid, line or inode, so it is the same from run to run."""
+    from hashlib import sha256
+
+    lines = [name]
+    for e in sorted(endpoints, key=str):
+        netns = "inode" if e.netns and e.netns.startswith("inode:") else e.netns
+        lines.append(f"{e.protocol} {e.address} {e.port} {e.device} {netns}")
+    lines += [f"{p.role} {p.name} {p.product} {p.instance} {p.unit} {p.container} {p.entry} {p.path}" for p in parties]
+    return f"{FINGERPRINT}:{sha256(chr(10).join(lines).encode()).hexdigest()[:20]}"
+
+
+def listens(seen: Seen, socket: Socket) -> list[Evidence]:
+    """Return the evidence for a listener: the socket, and each holder that was seen."""
+    from mailports.diagnose.seen import shown
+
+    e = socket.endpoint
+    source = _source(seen, "udp" if e.protocol == "udp" else "listeners", e.netns)
+    where = "" if e.netns in ("here", None) else f" in namespace {e.netns}"
+    evidence = [Evidence(f"{shown(e)} is listened on{where} (inode {socket.inode}, uid {socket.uid})", source)]
+    evidence += [_held(socket, holder) for holder in socket.holders]
+    if not socket.holders and socket.holders_extent == "all":
+        evidence.append(Evidence(f"no process holds the socket of {shown(e)}", "/proc/*/fd"))
+    return evidence
+
+
+def _held(socket: Socket, holder: Holder) -> Evidence:
+    if holder.pid is None:
+        return Evidence(f"inode {socket.inode} was made in {holder.unit or holder.container}", "sock_diag, cgroup")
+    unit = f" of {holder.unit}" if holder.unit else ""
+    source = {"fd": "/proc/PID/fd", "io_uring": "/proc/PID/fdinfo"}.get(holder.seen_by, holder.seen_by)
+    name = holder.name or "a process"
+    return Evidence(f"{name} (pid {holder.pid}{unit}) holds inode {socket.inode}", source)
+
+
+def connection(socket: Socket) -> Evidence:
+    """Return the evidence for a connection."""
+    from mailports.diagnose.seen import shown
+
+    peer = shown(socket.peer) if socket.peer else "?"
+    held = ", ".join(f"{h.name} (pid {h.pid})" for h in socket.holders) or "no process"
+    return Evidence(f"{shown(socket.endpoint)} is connected to {peer} ({socket.state}), held by {held}", "sock_diag")
+
+
+def unknown_owner(seen: Seen, socket: Socket, hides: str) -> Unknown:
+    """Return that a rule would need to know who holds a socket."""
+    from mailports.diagnose.seen import shown
+
+    why = why_no_holder(seen)
+    how = "run as root" if why.startswith("no permission") else "mailports audit"
+    return Unknown(f"who holds {shown(socket.endpoint)}", why, how, (hides,))
+
+
+def why_no_holder(seen: Seen) -> str:
+    """Return why not every holder was seen."""
+    for look in seen.snapshot.looks:
+        if look.fact == "holders" and look.why:
+            return look.why
+    return "the search stopped early"
+
+
+def _source(seen: Seen, fact: str, netns: str | None) -> str:
+    for look in seen.snapshot.looks:
+        if look.fact == fact and look.netns == netns:
+            return look.source
+    return "sock_diag"

@@ -1,0 +1,432 @@
+"""Rules about where traffic really goes: redirects that take it away, and listeners it can't reach. Pure."""
+
+from __future__ import annotations
+
+from mailports import remedies as ways
+from mailports.bind import covers
+from mailports.catalogue.ports import PORTS, port_of
+from mailports.diagnose.made import finding, listens
+from mailports.diagnose.seen import HERE, is_loopback, is_wildcard, shown
+from mailports.flows import ABSENT, WRONG, breaks_of
+from mailports.model.facts import ANY4, ANY6, Endpoint
+from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mailports.catalogue.ports import Port
+    from mailports.diagnose.seen import Owner, Seen
+    from mailports.model.facts import Container, Gate, Publish, Redirect, Socket
+    from mailports.model.findings import Finding, Unknown
+
+
+def redirected_port(seen: Seen) -> Iterator[Finding | Unknown]:
+    """A netfilter rule takes the traffic elsewhere, though the listener looks right.
+
+    Why it matters:
+        DNAT, REDIRECT and TPROXY act before any listener is looked up: the program on the port gets nothing
+        from outside, while a test from the host itself, which passes by PREROUTING, goes well. In OUTPUT they
+        take the mail that this host sends.
+
+    How it was seen:
+        A rule in nat or mangle matches a mail port, and leads to another program than the one that listens
+        there, or to nobody. An engine's rule for a port that it holds itself is no finding, nor is a rule for
+        a port that nobody listens on and that leads to somebody.
+
+    Ways out:
+        The rule goes or is narrowed, if nobody needs it; else the listener moves to where the traffic goes.
+        One owner a port.
+
+    Source:
+        nft(8), iptables-extensions(8): DNAT, REDIRECT, TPROXY.
+    """
+    causes: dict[tuple[object, ...], Finding] = {}
+    for redirect in seen.snapshot.redirects:
+        for port in _mail_ports_of(redirect):
+            found = _judge_redirect(seen, redirect, port)
+            if found is not None:
+                causes.setdefault((found.name, redirect.netns, redirect.hook, port.number, _target(redirect)), found)
+    yield from causes.values()
+
+
+def _judge_redirect(seen: Seen, redirect: Redirect, port: Port) -> Finding | None:
+    if redirect.hook == "output" and not redirect.local_only and not _is_own(redirect):
+        return _outbound(redirect, port)
+    listeners = [s for s in seen.at(redirect.netns, port.protocol, port.number) if _takes_from(redirect, s)]
+    container = seen.container_at(redirect.to_address)
+    if container is not None and _publishes(container, port.number):
+        listeners = [s for s in listeners if not _is_of(seen, s, container)]  # the engine's own rule for its own port
+    elif _stays_here(seen, redirect):
+        target_port = redirect.to_ports[0] if redirect.to_ports else port.number
+        there = _reached_here(seen, redirect, target_port)
+        if there == [] and not seen.at(redirect.netns, port.protocol, target_port):
+            return _leads_nowhere(seen, redirect, port, target_port, listeners)
+        if _is_one_owner(seen, listeners, there or ()):
+            return None
+    owners = [o for o in (seen.owner(s) for s in listeners) if o is not None]
+    # A publish whose container isn't known: the rule is most likely its own.
+    is_publish = any(o.kind == "engine" and not o.container for o in owners)
+    return _taken(seen, redirect, port, listeners, owners) if listeners and not is_publish else None
+
+
+def _stays_here(seen: Seen, redirect: Redirect) -> bool:
+    is_own = any(a.netns == redirect.netns and a.address == redirect.to_address for a in seen.snapshot.addresses)
+    return redirect.to_address is None or redirect.kind == "tproxy" or is_own
+
+
+def _is_one_owner(seen: Seen, some: list[Socket], others: Iterable[Socket]) -> bool:
+    mine = {o.key for o in (seen.owner(s) for s in some) if o is not None}
+    return bool(mine & {o.key for o in (seen.owner(s) for s in others) if o is not None})
+
+
+def _taken(seen: Seen, redirect: Redirect, port: Port, listeners: list[Socket], owners: list[Owner]) -> Finding:
+    endpoint = listeners[0].endpoint
+    name = owners[0].name if owners else "the listener there"
+    where = _shown_target(seen, redirect, port.number)
+    part = "part of the traffic" if redirect.when else "traffic"
+    return finding(
+        "redirected-port",
+        WARNING if redirect.when else ERROR,
+        f"{part} to port {port.number} goes to {where}, not to {name}",
+        [s.endpoint for s in listeners],
+        parties=[_rule_party(redirect, endpoint), *(o.party(endpoint) for o in owners[:1])],
+        evidence=[_rule_evidence(redirect), *(e for s in listeners for e in listens(seen, s))],
+        remedies=[
+            _remove(redirect, "if nobody needs it"),
+            ways.stop(
+                owners[0].unit or name, name, ways.RULE_EQUALS, "if the traffic belongs where the rule leads"
+            )._replace(moves=None)
+            if owners
+            else _remove(redirect, "or narrow it to the addresses that it is for"),
+        ],
+        breaks=breaks_of(port, WRONG),
+        cause=_cause(redirect),
+    )
+
+
+def _outbound(redirect: Redirect, port: Port) -> Finding | None:
+    """Mail that this host sends is taken elsewhere. Only 25, 465 and 587 are dialled by mail servers."""
+    if port.number not in (25, 465, 587):
+        return None
+    endpoint = Endpoint(port.protocol, ANY6 if redirect.family == 6 else ANY4, port.number, netns=redirect.netns)
+    target = redirect.to_address or "this host"
+    to_port = f" port {redirect.to_ports[0]}" if redirect.to_ports else ""
+    who = f" ({redirect.when})" if redirect.when else ""
+    return finding(
+        "redirected-port",
+        WARNING,
+        f"outbound connections to port {port.number} are taken to {target}{to_port}{who}",
+        [endpoint],
+        parties=[_rule_party(redirect, endpoint)],
+        evidence=[_rule_evidence(redirect)],
+        remedies=[
+            Remedy(
+                f"correct-reference:{port.number}:{redirect.place}",
+                "correct-reference",
+                "Keep the policy, if it is one, and send through the relay that it leads to",
+                ways.RULE_REFERRER,
+                None,
+            ),
+            _remove(redirect, "if it is no policy"),
+        ],
+        breaks=breaks_of(port, WRONG)
+        and tuple(
+            b._replace(flow="outbound relay", effect="mail that this host sends goes to another server", hop=None)
+            for b in breaks_of(port, WRONG)
+        ),
+        cause=_cause(redirect),
+    )
+
+
+def _leads_nowhere(seen: Seen, redirect: Redirect, port: Port, target_port: int, listeners: list[Socket]) -> Finding:
+    endpoint = listeners[0].endpoint if listeners else _published_endpoint(redirect, port)
+    return finding(
+        "redirected-port",
+        ERROR,
+        f"traffic to port {port.number} is taken to port {target_port}, where nobody listens",
+        [endpoint],
+        parties=[_rule_party(redirect, endpoint)],
+        evidence=[
+            _rule_evidence(redirect),
+            Evidence(f"nobody listens on port {target_port} ({redirect.netns})", "sock_diag"),
+            *(e for s in listeners for e in listens(seen, s)),
+        ],
+        remedies=[
+            _remove(redirect, "if nothing is meant to listen there"),
+            Remedy(
+                f"start:{target_port}",
+                "start",
+                f"Start what should listen on port {target_port}",
+                ways.RULE_NO_CONFLICT,
+                None,
+            ),
+        ],
+        breaks=breaks_of(port, ABSENT),
+        cause=_cause(redirect),
+    )
+
+
+def unreachable_listener(seen: Seen) -> Iterator[Finding | Unknown]:
+    """A listener that was meant to be reached can't be.
+
+    Why it matters:
+        Everything looks up: the container runs, the port is published, the program listens. Nothing arrives,
+        and the error, if there is one, is the peer's.
+
+    How it was seen:
+        A publish, a redirect or an explicit accept shows that the port was meant to be reached, and what
+        listens there listens on loopback only, or on another port than the published one.
+
+    Ways out:
+        The listener is widened to the address that the traffic comes to (with the relay restrictions that this
+        calls for), or the publish leads to the port that is listened on.
+
+    Source:
+        docker-run(1) --publish, iptables-extensions(8): traffic from outside never reaches loopback.
+    """
+    for container in seen.snapshot.containers:
+        for publish in container.publishes:
+            found = _judge_publish(seen, container, publish)
+            if found is not None:
+                yield found
+    yield from _redirected_to_loopback(seen)
+    yield from _let_in_to_loopback(seen)
+
+
+def _judge_publish(seen: Seen, container: Container, publish: Publish) -> Finding | None:
+    outer, protocol = publish.endpoint, publish.endpoint.protocol
+    port = port_of(protocol, outer.port) or port_of(protocol, publish.to_port)
+    if port is None or not port.is_mail or container.netns in (None, HERE) or container.state not in ("running", None):
+        return None
+    if protocol != "tcp" or not seen.is_all("listeners", container.netns):
+        return None
+    inside = seen.at(container.netns, protocol, publish.to_port)
+    if any(not is_loopback(s.endpoint.address) for s in inside):
+        return None
+    name = f"container {container.name or container.id[:12]}"
+    if inside:
+        state = f"its listener on {publish.to_port} is on loopback only"
+        remedy = Remedy(
+            f"widen-listener:{name}:{publish.to_port}",
+            "widen-listener",
+            f"Let the program in {name} listen on the container's own address, or on every one",
+            ways.RULE_NO_CONFLICT,
+            name,
+        )
+    else:
+        others = sorted({s.endpoint.port for s in seen.listeners if s.endpoint.netns == container.netns})
+        listed = ", ".join(str(number) for number in others[:8])
+        state = f"nothing in it listens on {publish.to_port}" + (f" (but on {listed})" if others else "")
+        remedy = Remedy(
+            f"change-publish:{outer.port}",
+            "change-publish",
+            f"Publish {outer.port} to a port that is listened on in {name}" + (f": {listed}" if others else ""),
+            ways.RULE_NO_CONFLICT,
+            name,
+        )
+    return finding(
+        "unreachable-listener",
+        ERROR,
+        f"{name} is published on {shown(outer)}, and {state}",
+        [outer],
+        parties=[
+            Party("publish", name, endpoint=outer, container=container.name or container.id[:12], pid=publish.pid),
+            *(o.party(s.endpoint) for s, o in ((s, seen.owner(s)) for s in inside) if o is not None),
+        ],
+        evidence=[
+            Evidence(f"{shown(outer)} is published to port {publish.to_port} of {name}", publish.source),
+            *(e for s in inside for e in listens(seen, s)),
+            *([] if inside else [Evidence(f"nobody listens on {publish.to_port} in {container.netns}", "sock_diag")]),
+        ],
+        remedies=[remedy],
+        breaks=breaks_of(port, ABSENT),
+        cause=f"publish {outer.port} of {name}",
+    )
+
+
+def _redirected_to_loopback(seen: Seen) -> Iterator[Finding]:
+    for redirect in seen.snapshot.redirects:
+        if redirect.hook != "prerouting" or redirect.kind == "tproxy" or redirect.to_address is not None:
+            continue
+        for port in _mail_ports_of(redirect):
+            target = redirect.to_ports[0] if redirect.to_ports else port.number
+            there = seen.at(redirect.netns, port.protocol, target)
+            if there and all(is_loopback(s.endpoint.address) for s in there):
+                yield _only_loopback(
+                    seen,
+                    there,
+                    port,
+                    ERROR,
+                    f"traffic to port {port.number} is redirected to port {target}, which is on loopback only",
+                    _rule_evidence(redirect),
+                )
+
+
+def _let_in_to_loopback(seen: Seen) -> Iterator[Finding]:
+    done: set[tuple[str | None, int]] = set()
+    for gate in seen.snapshot.gates:
+        if gate.verdict != "accept" or gate.hook != "input" or gate.is_policy or not _is_for_outside(gate):
+            continue
+        for port in PORTS:
+            if not port.is_mail or port.protocol not in (gate.protocol, "any") or not _has(gate.ports, port.number):
+                continue
+            there = seen.at(gate.netns, port.protocol, port.number)
+            if (
+                not there
+                or not all(is_loopback(s.endpoint.address) for s in there)
+                or (gate.netns, port.number) in done
+            ):
+                continue
+            if _is_redirected(seen, gate.netns, port.number):
+                continue
+            done.add((gate.netns, port.number))
+            evidence = Evidence(f"{gate.place}: {gate.text}", gate.backend)
+            summary = f"the firewall lets port {port.number} in, and it is listened on at loopback only"
+            yield _only_loopback(seen, there, port, WARNING, summary, evidence)
+
+
+def _only_loopback(
+    seen: Seen, there: list[Socket], port: Port, severity: str, summary: str, shows: Evidence
+) -> Finding:
+    owner = seen.owner(there[0])
+    name = owner.name if owner else "the listener"
+    return finding(
+        "unreachable-listener",
+        severity,
+        summary,
+        [s.endpoint for s in there],
+        parties=[owner.party(there[0].endpoint)] if owner else [],
+        evidence=[shows, *(e for s in there for e in listens(seen, s))],
+        remedies=[
+            Remedy(
+                f"widen-listener:{name}:{there[0].endpoint.port}",
+                "widen-listener",
+                f"Let {name} listen on the address that the traffic comes to, if it was meant to be reached",
+                ways.RULE_NO_CONFLICT,
+                name,
+            )
+        ],
+        breaks=breaks_of(port, ABSENT),
+    )
+
+
+# What a redirect matches, and where it leads.
+
+
+def _mail_ports_of(redirect: Redirect) -> list[Port]:
+    """The mail ports that a rule names; a rule that names none takes every port, and is somebody's proxy."""
+    if not redirect.ports or redirect.protocol not in ("tcp", "any") or redirect.hook not in ("prerouting", "output"):
+        return []
+    return [port for port in PORTS if port.is_mail and port.protocol == "tcp" and _has(redirect.ports, port.number)]
+
+
+def _has(ports: tuple[tuple[int, int], ...], number: int) -> bool:
+    return any(first <= number <= last for first, last in ports)
+
+
+def _takes_from(redirect: Redirect, socket: Socket) -> bool:
+    """Whether packets for a listener meet the rule before it."""
+    e = socket.endpoint
+    if redirect.hook == "prerouting" and is_loopback(e.address):
+        return False  # what comes to loopback was sent here, and doesn't pass by PREROUTING
+    if redirect.family == 4 and socket.family == 6 and not (is_wildcard(e.address) and e.v6only is False):
+        return False
+    if redirect.family == 6 and socket.family == 4:
+        return False
+    if redirect.kind == "tproxy" and redirect.to_ports is not None and redirect.to_ports[0] == e.port:
+        return False
+    if not redirect.addresses or is_wildcard(e.address):
+        return True
+    return any(_within(e.address, network) for network in redirect.addresses)
+
+
+def _within(address: str, network: str) -> bool:
+    from ipaddress import ip_address, ip_network
+
+    try:
+        return ip_address(address) in ip_network(network, strict=False)
+    except (ValueError, TypeError):
+        return address == network
+
+
+def _is_own(redirect: Redirect) -> bool:
+    """Whether a rule in OUTPUT is about this host's own addresses, so about local clients of a local port."""
+    return bool(redirect.addresses) and all(is_loopback(a.partition("/")[0]) for a in redirect.addresses)
+
+
+def _reached_here(seen: Seen, redirect: Redirect, target_port: int) -> list[Socket] | None:
+    """The listeners that the redirected traffic comes to; None where not all listeners were seen."""
+    if not seen.is_all("listeners", redirect.netns):
+        return None
+    there = seen.at(redirect.netns, "tcp", target_port)
+    if redirect.hook == "prerouting" and redirect.kind != "tproxy":
+        there = [s for s in there if not is_loopback(s.endpoint.address)]
+    if redirect.to_address is not None:
+        there = [s for s in there if covers(s, redirect.to_address)]
+    return there
+
+
+def _publishes(container: Container, number: int) -> bool:
+    return any(p.endpoint.port == number for p in container.publishes)
+
+
+def _is_of(seen: Seen, socket: Socket, container: Container) -> bool:
+    owner = seen.owner(socket)
+    if owner is None:
+        return False
+    return owner.container in (container.name, container.id[:12], container.id)
+
+
+def _is_redirected(seen: Seen, netns: str | None, number: int) -> bool:
+    return any(r.netns == netns and r.hook == "prerouting" and _has(r.ports, number) for r in seen.snapshot.redirects)
+
+
+def _is_for_outside(gate: Gate) -> bool:
+    return (
+        bool(gate.ports) and (gate.when is None or '"lo"' not in gate.when) and "127." not in " ".join(gate.addresses)
+    )
+
+
+def _shown_target(seen: Seen, redirect: Redirect, number: int) -> str:
+    container = seen.container_at(redirect.to_address)
+    port = redirect.to_ports[0] if redirect.to_ports else number
+    if container is not None:
+        return f"container {container.name or container.id[:12]} port {port}"
+    if redirect.to_address is None:
+        return f"port {port}"
+    return shown(Endpoint("tcp", redirect.to_address, port))
+
+
+def _published_endpoint(redirect: Redirect, port: Port) -> Endpoint:
+    address = redirect.addresses[0] if redirect.addresses and "/" not in redirect.addresses[0] else None
+    return Endpoint(
+        port.protocol, address or (ANY6 if redirect.family == 6 else ANY4), port.number, netns=redirect.netns
+    )
+
+
+def _target(redirect: Redirect) -> tuple[object, ...]:
+    return redirect.to_address, redirect.to_ports
+
+
+def _cause(redirect: Redirect) -> str:
+    return f"{redirect.backend} {redirect.place} ({redirect.netns})"
+
+
+def _rule_party(redirect: Redirect, endpoint: Endpoint) -> Party:
+    table = redirect.place.partition(" handle ")[0]
+    return Party("redirect", f"{redirect.kind} rule in {table}", endpoint=endpoint, entry=redirect.place)
+
+
+def _rule_evidence(redirect: Redirect) -> Evidence:
+    return Evidence(f"{redirect.place}: {redirect.text}", redirect.backend)
+
+
+def _remove(redirect: Redirect, because: str) -> Remedy:
+    return Remedy(
+        f"remove-redirect:{redirect.place}",
+        "remove-redirect",
+        f"Remove the rule {redirect.place}, {because}: {redirect.text}",
+        ways.RULE_EQUALS,
+        None,
+    )

@@ -1,0 +1,206 @@
+"""Rules about two listeners on one port: beside each other, or one before the other. Pure."""
+
+from __future__ import annotations
+
+from mailports import remedies as ways
+from mailports.bind import covers
+from mailports.catalogue.programs import MAIL_KINDS
+from mailports.diagnose.made import finding, listens, unknown_owner, why_no_holder
+from mailports.diagnose.seen import (
+    catalogue_port,
+    is_loopback,
+    is_wildcard,
+    shown,
+)
+from mailports.flows import WRONG, breaks_of
+from mailports.model.findings import ERROR, WARNING, Remedy, Unknown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailports.catalogue.ports import Port
+    from mailports.diagnose.seen import Owner, Seen
+    from mailports.model.facts import Socket
+    from mailports.model.findings import Finding
+
+
+def shared_port(seen: Seen) -> Iterator[Finding | Unknown]:
+    """Different units or instances share a port through SO_REUSEPORT.
+
+    Why it matters:
+        Each gets some of the connections, chosen by a hash of the addresses and ports, and nothing says so:
+        neither logs an error. With two MTAs part of the mail is refused or lands in the wrong mailboxes.
+
+    How it was seen:
+        The kernel lists two or more listeners on one and the same endpoint, and their holders belong to
+        different units, containers or programs. Workers of one unit are one party.
+
+    Ways out:
+        One of them gets an address of its own, moves, or stops. Which one is the MX isn't known from the
+        sockets, so of two mail products both are offered.
+
+    Source:
+        socket(7), SO_REUSEPORT. Postfix and HAProxy set it: a second Postfix on 25 split 60 connections 32
+        to 28; HAProxy over Postfix took 14 of 30.
+    """
+    causes: dict[tuple[object, ...], list[list[Socket]]] = {}
+    for (netns, protocol, port), sockets in seen.groups():
+        groups: dict[tuple[str, str | None], list[Socket]] = {}
+        for socket in sockets:
+            groups.setdefault((socket.endpoint.address, socket.endpoint.device), []).append(socket)
+        for group in groups.values():
+            if len(group) < 2 or not any(seen.is_of_interest(s) for s in group):
+                continue
+            owners = [seen.owner(s) for s in group]
+            known = {o.key for o in owners if o is not None}
+            if len(known) > 1:
+                causes.setdefault((netns, protocol, port, frozenset(known)), []).append(group)
+            elif None in owners:
+                where = shown(group[0].endpoint)
+                yield Unknown(
+                    f"who the {len(group)} listeners on {where} belong to",
+                    why_no_holder(seen),
+                    "run as root: mailports audit",
+                    ("shared-port",),
+                )
+    for places in causes.values():
+        yield _shared(seen, places)
+
+
+def _shared(seen: Seen, places: list[list[Socket]]) -> Finding:
+    sockets = [s for group in places for s in group]
+    owners = _distinct(seen, places[0])
+    endpoint = sockets[0].endpoint
+    port = catalogue_port(endpoint)
+    names = " and ".join(o.name for o in owners)
+    evidence = [e for s in sockets for e in listens(seen, s)]
+    severity = ERROR if port is None or port.is_mail else WARNING
+    return finding(
+        "shared-port",
+        severity,
+        f"{names} share {shown(endpoint)}: each gets some of the connections",
+        [s.endpoint for s in sockets],
+        parties=[o.party(endpoint) for o in owners],
+        evidence=evidence,
+        remedies=_who_yields(owners, port, endpoint.port),
+        breaks=breaks_of(port, WRONG),
+        unknown=_which_is_the_mx(owners, port),
+    )
+
+
+def shadowed_listener(seen: Seen) -> Iterator[Finding | Unknown]:
+    """A more specific listener takes part of the traffic that a wildcard listener is thought to serve.
+
+    Why it matters:
+        The kernel gives a connection to the listener on its exact address before any wildcard, and to an
+        IPv4 wildcard before a dual-stack `[::]`. The wildcard's program looks as if it served every
+        address, and doesn't.
+
+    How it was seen:
+        Two listeners of different owners on one port of one namespace, one of whose addresses takes in the
+        other's. The same port on two different addresses is no finding.
+
+    Ways out:
+        The specific one leaves, or the wildcard is narrowed to the addresses that it does serve.
+
+    Source:
+        net/ipv4/inet_hashtables.c, compute_score; of 40 IPv4 connections an AF_INET wildcard took 40 beside a
+        dual-stack one.
+    """
+    causes: dict[tuple[object, ...], list[tuple[Socket, Socket]]] = {}
+    for (netns, protocol, port), sockets in seen.groups():
+        if not any(seen.is_of_interest(s) for s in sockets):
+            continue
+        for specific in sockets:
+            for wide in sockets:
+                if not _shadows(specific, wide):
+                    continue
+                mine, theirs = seen.owner(specific), seen.owner(wide)
+                if mine is None or theirs is None:
+                    if specific.unit is None or specific.unit != wide.unit:
+                        yield unknown_owner(seen, specific if mine is None else wide, "shadowed-listener")
+                elif mine.key != theirs.key:
+                    cause = (netns, protocol, port, mine.key, theirs.key)
+                    causes.setdefault(cause, []).append((specific, wide))
+    for pairs in causes.values():
+        yield _shadowed(seen, pairs)
+
+
+def _shadows(specific: Socket, wide: Socket) -> bool:
+    if specific is wide or specific.endpoint.device != wide.endpoint.device or not is_wildcard(wide.endpoint.address):
+        return False
+    if wide.family == 6 and specific.family == 4 and wide.endpoint.v6only is not False:
+        return False  # it leaves IPv4 alone, or that isn't known
+    if is_wildcard(specific.endpoint.address):
+        return specific.family == 4 and wide.family == 6
+    return covers(wide, specific.endpoint.address)
+
+
+def _shadowed(seen: Seen, pairs: list[tuple[Socket, Socket]]) -> Finding:
+    specific, wide = pairs[0]
+    mine, theirs = seen.owner(specific), seen.owner(wide)
+    assert mine is not None
+    assert theirs is not None
+    port = catalogue_port(specific.endpoint)
+    only_loopback = all(is_loopback(s.endpoint.address) for s, _ in pairs)
+    severity = WARNING if only_loopback or (port is not None and not port.is_mail) else ERROR
+    taken = "IPv4" if is_wildcard(specific.endpoint.address) else "that address"
+    number = specific.endpoint.port
+    rule = ways.RULE_COMPANION if port is not None and not port.is_mail else ways.RULE_SECOND_MTA
+    remedies = [
+        ways.separate(theirs.name, number, rule, moves=theirs.name),
+        ways.stop(mine.unit or mine.name, mine.name, rule, f"{theirs.name} then serves {taken} too"),
+    ]
+    if not only_loopback and port is not None and port.is_mail:
+        remedies = [remedy._replace(moves=None) for remedy in remedies]
+    return finding(
+        "shadowed-listener",
+        severity,
+        f"{mine.name} on {shown(specific.endpoint)} takes {taken} from {theirs.name} on {shown(wide.endpoint)}",
+        [s.endpoint for pair in pairs for s in pair],
+        parties=[mine.party(specific.endpoint), theirs.party(wide.endpoint)],
+        evidence=[e for s in dict.fromkeys(s for pair in pairs for s in pair) for e in listens(seen, s)],
+        remedies=remedies,
+        breaks=breaks_of(port, WRONG),
+    )
+
+
+def _distinct(seen: Seen, sockets: list[Socket]) -> list[Owner]:
+    owners: dict[tuple[str, ...], Owner] = {}
+    for socket in sockets:
+        owner = seen.owner(socket)
+        if owner is not None:
+            owners.setdefault(owner.key, owner)
+    found = list(owners.values())
+    if len({o.name for o in found}) < len(found):  # `postfix and postfix` says nothing: name them by their units
+        found = [o._replace(name=f"{o.name} ({o.unit or f'pid {o.pid}'})") for o in found]
+    return found
+
+
+def _who_yields(owners: list[Owner], port: Port | None, number: int) -> list[Remedy]:
+    """Of a mail product and another program the other yields; of two mail products both are offered."""
+    mail = [o for o in owners if o.kind in MAIL_KINDS or o.kind == "proxy"]
+    others = [o for o in owners if o not in mail]
+    if mail and others and port is not None and port.is_mail:
+        rule = ways.RULE_MX if number == 25 else ways.RULE_CLIENT_PORT
+        yielding = others[0]
+        return [
+            ways.move(yielding.name, number, rule, moves=yielding.name),
+            ways.stop(yielding.unit or yielding.name, yielding.name, rule, f"{number} is for {port.service}"),
+        ]
+    remedies = [ways.separate(o.name, number, ways.RULE_EQUALS, moves=None) for o in owners]
+    remedies += [
+        ways.stop(o.unit or o.name, o.name, ways.RULE_EQUALS, "the other then gets every connection")._replace(
+            moves=None
+        )
+        for o in owners
+    ]
+    return remedies
+
+
+def _which_is_the_mx(owners: list[Owner], port: Port | None) -> tuple[Unknown, ...]:
+    if port is None or port.number != 25 or sum(1 for o in owners if o.kind in MAIL_KINDS) < 2:
+        return ()
+    why = "sockets don't show which domains a server takes as its own"
+    return (Unknown("which of them is the public MX", why, None, ()),)

@@ -1,0 +1,246 @@
+"""Every kind of JSON that leaves or enters the program, and its version. The only place that knows them.
+
+A document is a noun as well, so that its JSON, its decoder and its schema come from one description.
+"""
+
+from __future__ import annotations
+
+from mailports.formats.shape import ShapeError, decode, encode, schema
+from mailports.model.facts import (
+    Address,
+    Container,
+    Gate,
+    Look,
+    Lookup,
+    Namespace,
+    Redirect,
+    Setting,
+    Snapshot,
+    Socket,
+    Unit,
+)
+from mailports.model.findings import Diagnosis, Finding, Unknown
+from mailports.model.overview import Listener, Overview
+from mailports.model.stories import Story
+from mailports.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Status(Record):
+    """What `mailports status --json` prints.
+
+    Attributes:
+        schema: `mailports.status/1`.
+        host: the host's name.
+        taken_at: when, RFC 3339.
+        looks: what was looked at, and how far.
+        namespaces: the network namespaces that labels stand for.
+        summary: the first line.
+        listeners: one entry a listening socket.
+        absent: standard mail ports that nothing listens on.
+        findings: the findings behind the names.
+        unknown: what couldn't be seen and could matter.
+    """
+
+    schema: str
+    host: str
+    taken_at: str
+    looks: tuple[Look, ...]
+    namespaces: tuple[Namespace, ...]
+    summary: str
+    listeners: tuple[Listener, ...]
+    absent: tuple[int, ...]
+    findings: tuple[Finding, ...]
+    unknown: tuple[Unknown, ...]
+
+
+class Findings(Record):
+    """What `mailports audit --json` prints.
+
+    Attributes:
+        schema: `mailports.findings/1`.
+        host: the host's name.
+        taken_at: when, RFC 3339.
+        looks: what was looked at, and how far.
+        namespaces: the network namespaces that labels stand for.
+        findings: most severe first.
+        unknown: what couldn't be seen and could hide a finding.
+    """
+
+    schema: str
+    host: str
+    taken_at: str
+    looks: tuple[Look, ...]
+    namespaces: tuple[Namespace, ...]
+    findings: tuple[Finding, ...]
+    unknown: tuple[Unknown, ...]
+
+
+class Why(Record):
+    """What `mailports why --json` prints.
+
+    Attributes:
+        schema: `mailports.why/1`.
+        host: the host's name.
+        taken_at: when, RFC 3339.
+        looks: what was looked at, and how far.
+        namespaces: the network namespaces that labels stand for.
+        stories: one for each port that was asked about.
+    """
+
+    schema: str
+    host: str
+    taken_at: str
+    looks: tuple[Look, ...]
+    namespaces: tuple[Namespace, ...]
+    stories: tuple[Story, ...]
+
+
+class Saved(Record):
+    """What `mailports snapshot` writes: the Snapshot, with its version.
+
+    Attributes:
+        schema: `mailports.snapshot/1`.
+        host: the host's name.
+        taken_at: when, RFC 3339 in UTC.
+        system: `Linux`, `Darwin`, …
+        release: the kernel's release.
+        looks: what was looked at, and how far.
+        namespaces: the network namespaces that were found; `here` first.
+        sockets: listeners, bound sockets, and those connections that explain something.
+        units: the systemd units that matter to the sockets.
+        containers: containers, and published ports whose container is unknown.
+        redirects: netfilter rules that take traffic elsewhere.
+        gates: netfilter rules and policies that let it in or not.
+        settings: kernel settings.
+        addresses: the host's addresses.
+        lookups: which listener the kernel says gets a packet.
+    """
+
+    schema: str
+    host: str
+    taken_at: str
+    system: str
+    release: str
+    looks: tuple[Look, ...]
+    namespaces: tuple[Namespace, ...] = ()
+    sockets: tuple[Socket, ...] = ()
+    units: tuple[Unit, ...] = ()
+    containers: tuple[Container, ...] = ()
+    redirects: tuple[Redirect, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    settings: tuple[Setting, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    lookups: tuple[Lookup, ...] = ()
+
+
+KINDS: dict[str, tuple[str, Any]] = {
+    "status": ("mailports.status/1", Status),
+    "findings": ("mailports.findings/1", Findings),
+    "why": ("mailports.why/1", Why),
+    "snapshot": ("mailports.snapshot/1", Saved),
+}
+"""By kind: the schema's name with its version, and the noun."""
+
+
+class FormatError(Exception):
+    """A text isn't a document that this program reads: what was wrong, where, and what was expected.
+
+    Attributes:
+        line: line of a syntax error, from 1; null where the text is JSON.
+        column: column of it, from 1.
+    """
+
+    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
+
+
+def status_document(snapshot: Snapshot, overview: Overview, diagnosis: Diagnosis) -> Status:
+    """Return the document of `status`."""
+    return Status(
+        KINDS["status"][0],
+        snapshot.host,
+        snapshot.taken_at,
+        snapshot.looks,
+        snapshot.namespaces,
+        overview.summary,
+        overview.listeners,
+        overview.absent,
+        diagnosis.findings,
+        diagnosis.unknown,
+    )
+
+
+def findings_document(snapshot: Snapshot, diagnosis: Diagnosis) -> Findings:
+    """Return the document of `audit`."""
+    return Findings(
+        KINDS["findings"][0],
+        snapshot.host,
+        snapshot.taken_at,
+        snapshot.looks,
+        snapshot.namespaces,
+        diagnosis.findings,
+        diagnosis.unknown,
+    )
+
+
+def why_document(snapshot: Snapshot, stories: tuple[Story, ...]) -> Why:
+    """Return the document of `why`."""
+    return Why(KINDS["why"][0], snapshot.host, snapshot.taken_at, snapshot.looks, snapshot.namespaces, stories)
+
+
+def to_json(document: Any, *, indent: int | None = 2) -> str:
+    """Return a document as JSON text that ends with a newline."""
+    import json
+
+    return json.dumps(encode(document), indent=indent, ensure_ascii=False) + "\n"
+
+
+def snapshot_to_json(snapshot: Snapshot) -> str:
+    """Return a Snapshot as the text of a file."""
+    return to_json(Saved(KINDS["snapshot"][0], *snapshot))
+
+
+def snapshot_from_json(text: str) -> Snapshot:
+    """Return the Snapshot of a file's text.
+
+    Raises:
+        FormatError: where the text isn't JSON, or isn't a Snapshot of a version that is read here.
+    """
+    import json
+
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise FormatError(f"expected a Snapshot as JSON: {error.msg}", error.lineno, error.colno) from error
+    except (RecursionError, ValueError) as error:
+        raise FormatError(f"expected a Snapshot as JSON: {error}") from error
+    name = value.get("schema") if isinstance(value, dict) else None
+    expected = KINDS["snapshot"][0]
+    if name != expected:
+        shown = f"schema {name!r}" if isinstance(name, str) else "no key `schema`"
+        raise FormatError(f"expected a Snapshot ({expected}), got {shown}; `mailports snapshot` writes one")
+    try:
+        saved = decode(Saved, value)
+    except ShapeError as error:
+        raise FormatError(str(error)) from error
+    return Snapshot(*saved[1:])
+
+
+def json_schema(kind: str) -> dict[str, Any]:
+    """Return the JSON Schema of a kind. Raises KeyError for one that isn't in KINDS."""
+    name, noun = KINDS[kind]
+    definitions: dict[str, Any] = {}
+    body = schema(noun, definitions)
+    body["properties"]["schema"] = {"const": name}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": name,
+        **body,
+        "$defs": definitions,
+    }
