@@ -14,6 +14,7 @@ def run(argv: list[str]) -> int:
     """Run the verb."""
     parser = parser_of("snapshot", "Write what was seen of this host, for `mailports audit --from FILE` elsewhere.")
     parser.add_argument("file", nargs="?", default="-", metavar="FILE", help="where to (default: standard output)")
+    parser.add_argument("--json", action="store_true", help="accepted for symmetry: a Snapshot is always JSON")
     parser.add_argument("--netns", metavar="NAME|PID|all", help="look into this namespace (default: all)")
     parser.add_argument("--port", action="append", metavar="N[,N…]", help="ports to look at beside the mail ports")
     options = parser.parse_args(argv)

@@ -186,15 +186,20 @@ def unreachable_listener(seen: Seen) -> Iterator[Finding | Unknown]:
         docker-run(1) --publish, iptables-extensions(8): traffic from outside never reaches loopback.
     """
     for container in seen.snapshot.containers:
+        published: dict[tuple[str, int, int], list[Publish]] = {}
         for publish in container.publishes:
-            found = _judge_publish(seen, container, publish)
+            key = (publish.endpoint.protocol, publish.endpoint.port, publish.to_port)
+            published.setdefault(key, []).append(publish)
+        for publishes in published.values():
+            found = _judge_publish(seen, container, publishes)
             if found is not None:
                 yield found
     yield from _redirected_to_loopback(seen)
     yield from _let_in_to_loopback(seen)
 
 
-def _judge_publish(seen: Seen, container: Container, publish: Publish) -> Finding | None:
+def _judge_publish(seen: Seen, container: Container, publishes: list[Publish]) -> Finding | None:
+    publish = publishes[0]
     outer, protocol = publish.endpoint, publish.endpoint.protocol
     port = port_of(protocol, outer.port) or port_of(protocol, publish.to_port)
     if port is None or not port.is_mail or container.netns in (None, HERE) or container.state not in ("running", None):
@@ -229,7 +234,7 @@ def _judge_publish(seen: Seen, container: Container, publish: Publish) -> Findin
         "unreachable-listener",
         ERROR,
         f"{name} is published on {shown(outer)}, and {state}",
-        [outer],
+        [p.endpoint for p in publishes],
         parties=[
             Party("publish", name, endpoint=outer, container=container.name or container.id[:12], pid=publish.pid),
             *(o.party(s.endpoint) for s, o in ((s, seen.owner(s)) for s in inside) if o is not None),

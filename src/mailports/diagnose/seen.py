@@ -105,6 +105,9 @@ class Seen:
         for container in self.snapshot.containers:
             if address in container.addresses:
                 return container
+        for own in self.snapshot.addresses:
+            if own.address == address and own.netns != HERE:
+                return next((c for c in self.snapshot.containers if c.netns == own.netns), None)
         return None
 
     def is_containers(self, netns: str | None) -> bool:

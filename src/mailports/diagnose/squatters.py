@@ -40,48 +40,60 @@ def rpc_squatter(seen: Seen) -> Iterator[Finding | Unknown]:
     Source:
         bindresvport(3), net/sunrpc/xprtsock.c; neither heeds ip_local_reserved_ports.
     """
+    causes: dict[tuple[object, ...], list[Socket]] = {}
+    parties: dict[tuple[object, ...], Party] = {}
     for socket in seen.snapshot.sockets:
         port = catalogue_port(socket.endpoint)
         if port is None or not port.is_mail or socket.endpoint.port >= 1024:
             continue
         squatter = _rpc_party(seen, socket)
-        if squatter is None:
-            continue
-        name, party_pid, unit = squatter
-        where = shown(socket.endpoint)
-        blacklist = Remedy(
-            f"blacklist-port:{socket.endpoint.port}",
-            "blacklist-port",
-            f"Add {socket.endpoint.port} to /etc/bindresvport.blacklist and restart {unit or name}",
-            ways.RULE_CLIENT_PORT,
-            name,
-        )
-        pin = ways.move(name, socket.endpoint.port, ways.RULE_CLIENT_PORT, moves=name)
-        yield finding(
-            "rpc-squatter",
-            ERROR,
-            f"{name} holds {where}, the port of {port.service}",
-            [socket.endpoint],
-            parties=[Party("holder", name, endpoint=socket.endpoint, pid=party_pid, unit=unit)],
-            evidence=listens(seen, socket) if socket.state == "listen" else [connection(socket)],
-            remedies=[blacklist, pin],
-            breaks=breaks_of(port, WRONG),
-        )
+        if squatter is not None:
+            cause: tuple[object, ...] = (socket.endpoint.netns, socket.endpoint.port, squatter.name, squatter.pid)
+            causes.setdefault(cause, []).append(socket)
+            parties.setdefault(cause, squatter)
+    for cause, sockets in causes.items():
+        yield _squats(seen, sockets, parties[cause])
+
+
+def _squats(seen: Seen, sockets: list[Socket], squatter: Party) -> Finding:
+    endpoint = sockets[0].endpoint
+    port = catalogue_port(endpoint)
+    name = squatter.name or "an RPC program"
+    return finding(
+        "rpc-squatter",
+        ERROR,
+        f"{name} holds {shown(endpoint)}, the port of {port.service if port else endpoint.port}",
+        [s.endpoint for s in sockets],
+        parties=[squatter],
+        evidence=[e for s in sockets for e in (listens(seen, s) if s.state == "listen" else [connection(s)])],
+        remedies=[
+            Remedy(
+                f"blacklist-port:{endpoint.port}",
+                "blacklist-port",
+                f"Add {endpoint.port} to /etc/bindresvport.blacklist and restart {squatter.unit or name}",
+                ways.RULE_CLIENT_PORT,
+                name,
+            ),
+            ways.move(name, endpoint.port, ways.RULE_CLIENT_PORT, moves=name),
+        ],
+        breaks=breaks_of(port, WRONG),
+    )
 
 
 _RPC_PORTS = frozenset((111, 2049, 20048))
 
 
-def _rpc_party(seen: Seen, socket: Socket) -> tuple[str, int | None, str | None] | None:
+def _rpc_party(seen: Seen, socket: Socket) -> Party | None:
     for holder in socket.holders:
         program = program_of_holder(holder)
         if program is not None and program.kind == "rpc":
-            return holder.name or program.product, holder.pid, holder.unit
+            name = holder.name or program.product
+            return Party("holder", name, program.product, endpoint=socket.endpoint, pid=holder.pid, unit=holder.unit)
     is_kernels = socket.peer is not None and socket.peer.port in _RPC_PORTS and not socket.holders
     if is_kernels and socket.state not in ("listen", "time-wait") and seen.is_all("listeners", socket.endpoint.netns):
         listeners = seen.at(socket.endpoint.netns, socket.endpoint.protocol, socket.endpoint.port)
         if not listeners:
-            return "the kernel's RPC client", None, None
+            return Party("holder", "the kernel's RPC client", endpoint=socket.endpoint)
     return None
 
 

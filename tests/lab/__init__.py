@@ -1,0 +1,1 @@
+"""Real daemons under real systemd, in namespaces of this machine."""
