@@ -43,6 +43,16 @@ if TYPE_CHECKING:
 _MAPPED = 0xFFFF  # the upper 96 bits of ::ffff:0.0.0.0/96
 _GHOST = 0x7F000006  # LOOPBACK4_IPV6: as which address an IPv6 connection poses to AF_INET
 _SHORTCUT = "which SO_REUSEPORT socket the kernel compares with, as there are several"
+_NAMES = (
+    "v6only of that socket",
+    "v6only of the one that asks",
+    "SO_REUSEADDR of that socket",
+    "SO_REUSEADDR of the one that asks",
+    "SO_REUSEPORT of that socket",
+    "SO_REUSEPORT of the one that asks",
+    "whether both have one uid",
+)
+"""The hidden facts in the order of `_Facts`, as an obstacle names them."""
 
 
 def would_bind(
@@ -294,17 +304,6 @@ def _has_scope(number: int) -> bool:
 
 
 # Sockets: what the port check compares.
-
-
-_NAMES = (
-    "v6only of that socket",
-    "v6only of the one that asks",
-    "SO_REUSEADDR of that socket",
-    "SO_REUSEADDR of the one that asks",
-    "SO_REUSEPORT of that socket",
-    "SO_REUSEPORT of the one that asks",
-    "whether both have one uid",
-)
 
 
 def _held(step: str, wanted: _Side, sockets: Iterable[Socket]) -> Iterator[Obstacle]:

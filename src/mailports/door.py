@@ -115,3 +115,6 @@ class Host(Files, Kernel, Run, Clock, Protocol):
 
     def descriptors(self, pid: int) -> Iterable[tuple[int, str]]:
         """Yield descriptor and link text of each open file of a process."""
+
+    def descriptor_count(self, pid: int) -> int:
+        """Return how many files a process has open; 0 where the kernel doesn't say."""

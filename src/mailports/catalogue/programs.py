@@ -159,6 +159,19 @@ def program_of(name: str | None, exe: str | None = None, unit: str | None = None
         exe: path of the executable, where it could be read.
         unit: systemd unit of the process.
     """
+    key = (name, exe, unit)
+    if key not in _KNOWN:
+        if len(_KNOWN) > _KNOWN_LIMIT:
+            _KNOWN.clear()
+        _KNOWN[key] = _identify(name, exe, unit)
+    return _KNOWN[key]
+
+
+_KNOWN: dict[tuple[str | None, str | None, str | None], Program | None] = {}
+_KNOWN_LIMIT = 10_000
+
+
+def _identify(name: str | None, exe: str | None, unit: str | None) -> Program | None:
     if not exe:
         return _by_name(name, generic=True) or _by_unit(unit)
     path = exe[: -len(" (deleted)")] if exe.endswith(" (deleted)") else exe

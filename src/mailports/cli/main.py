@@ -87,7 +87,7 @@ def _run(verb: str, rest: list[str]) -> int:
 
 
 def _say(message: str, hint: str | None) -> None:
-    from mailports.cli.options import style_of
+    from mailports.cli.output import style_of
     from mailports.model.facts import printable
     from mailports.report.diagnostic import render_fault
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mailports.cli.options import parser_of, show
+from mailports.cli.arguments import parser_of
+from mailports.cli.output import show
 from mailports.faults import InputError
 from mailports.formats.documents import KINDS, json_schema
 from mailports.model.facts import printable

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from mailports.cli.options import parser_of, snapshot_of
+from mailports.cli.arguments import parser_of
+from mailports.cli.output import snapshot_of
 from mailports.faults import InputError
 from mailports.model.facts import printable
 from mailports.observe.look import Scope
@@ -18,7 +19,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--netns", metavar="NAME|PID|all", help="look into this namespace (default: all)")
     parser.add_argument("--port", action="append", metavar="N[,N…]", help="ports to look at beside the mail ports")
     options = parser.parse_args(argv)
-    from mailports.cli.options import port_numbers
+    from mailports.cli.output import port_numbers
     from mailports.formats.documents import snapshot_to_json
 
     scope = Scope(everything=True, netns=options.netns or "all", udp=True, ports=port_numbers(options.port))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from mailports.cli.options import add_fail_on, add_source, exit_status, parser_of, show, snapshot_of, style_of
+from mailports.cli.arguments import add_fail_on, add_source, parser_of
+from mailports.cli.output import exit_status, show, snapshot_of, style_of
 from mailports.diagnose.story import tell
 from mailports.faults import InputError
 from mailports.model.facts import printable

@@ -71,14 +71,20 @@ def finding(  # noqa: PLR0913 -- the parts of a finding, all but three by name
 
 def _fingerprint(name: str, endpoints: tuple[Endpoint, ...], parties: tuple[Party, ...]) -> str:
     """Name, endpoints and who the parties are; no pid, line or inode, so it is the same from run to run."""
-    from hashlib import sha256
-
     lines = [name]
     for e in sorted(endpoints, key=str):
         netns = "inode" if e.netns and e.netns.startswith("inode:") else e.netns
         lines.append(f"{e.protocol} {e.address} {e.port} {e.device} {netns}")
     lines += [f"{p.role} {p.name} {p.product} {p.instance} {p.unit} {p.container} {p.entry} {p.path}" for p in parties]
-    return f"{FINGERPRINT}:{sha256(chr(10).join(lines).encode()).hexdigest()[:20]}"
+    return f"{FINGERPRINT}:{_fnv(chr(10).join(lines).encode()):016x}"
+
+
+def _fnv(data: bytes) -> int:
+    """FNV-1a, 64 bits: enough to tell findings apart. hashlib would cost `status` 7 ms of start-up."""
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return value
 
 
 def listens(seen: Seen, socket: Socket) -> list[Evidence]:

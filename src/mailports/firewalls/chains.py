@@ -104,7 +104,17 @@ class Chain(Record):
 
 
 class Table(Record):
-    """A table: its label (`ip nat`), name, family (4, 6, or 0 for both), chains by name, and who made it."""
+    """A table of one namespace.
+
+    Attributes:
+        label: `ip nat`.
+        name: `nat`.
+        family: 4, 6, or 0 for both.
+        chains: its chains by name.
+        backend: who made it: `nft` or `iptables-legacy`.
+        netns: label of the namespace.
+        when: what all of it depends on, as text.
+    """
 
     label: str
     name: str
@@ -112,6 +122,7 @@ class Table(Record):
     chains: Mapping[str, Chain]
     backend: str
     netns: str | None
+    when: tuple[str, ...] = ()
 
 
 def follow(table: Table, bases: Sequence[Chain]) -> Reading:
@@ -136,12 +147,13 @@ class _Walk:
     def base(self, base: Chain) -> None:
         self._base, self._decided = base, []
         before = len(self.gates)
-        self._chain(base, Asks(self.table.family), (base.name,))
+        every = Asks(self.table.family, when=self.table.when)
+        self._chain(base, every, (base.name,))
         drops = base.policy == "drop"
         if not drops and (self._takes_nat() or base.hook not in _GATE_HOOKS):
             return
         if drops or len(self.gates) > before or self.table.name not in _QUIET_TABLES:
-            self._gate(base.policy or "accept", Asks(self.table.family), base, None)
+            self._gate(base.policy or "accept", every, base, None)
 
     def _takes_nat(self) -> bool:
         return self._base.kind == "nat"

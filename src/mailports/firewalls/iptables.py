@@ -418,7 +418,7 @@ class _Words:
         return Asks(when=(cut(f"ct state {'! ' if sign else ''}{','.join(states)}"),))
 
     def mark(self, argument: str, sign: str) -> Asks | None:
-        value, slash, mask = argument.partition("/")
+        value, slash, mask = argument[:32].partition("/")  # int() of a million digits takes its time
         try:
             text = f"& {int(mask, 0)} {sign or '== '}{int(value, 0)}" if slash else f"{sign}{int(value, 0)}"
         except ValueError:

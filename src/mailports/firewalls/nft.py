@@ -38,8 +38,9 @@ IPTABLES_CHAINS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 
 _FAMILIES = {"ip": 4, "ip6": 6, "inet": 0}
 _ALTERNATIVES = 4096
-_WORK = 2_000_000
+_WORK, _DEAR = 2_000_000, 16
 _PROBLEMS = 100
+_PERHAPS_DORMANT = ("its table isn't dormant",)
 _TRANSPORTS = {"tcp": "tcp", "6": "tcp", "udp": "udp", "17": "udp"}
 _NO_PORT = ("icmp", "icmpv6", "igmp", "esp", "ah", "comp", "sctp", "dccp", "arp", "vlan", "udplite")
 _PASSING = (
@@ -76,11 +77,11 @@ def read_ruleset(text: bytes | str, netns: str | None, read_anyway: Collection[s
     redirects: list[Redirect] = []
     gates: list[Gate] = []
     left_out: list[str] = []
-    for key in dump.tables:
+    for key, when in dump.tables.items():
         family, name = key
         label = f"{family} {printable(cut(name, 200))}"
         noted: list[str] = []
-        table = Table(label, name, _FAMILIES[family], dump.chains(key, noted), "nft", netns)
+        table = Table(label, name, _FAMILIES[family], dump.chains(key, noted), "nft", netns, when)
         bases = [chain for chain in table.chains.values() if chain.hook]
         if dump.is_opaque(key) and label not in read_anyway:
             left_out.append(label)
@@ -116,7 +117,7 @@ class _Dump:
     """The objects of a dump by table."""
 
     def __init__(self, objects: list[Any]) -> None:
-        self.tables: dict[Key, None] = {}
+        self.tables: dict[Key, tuple[str, ...]] = {}
         self.problems: list[str] = []
         self.work = _WORK
         self.sets: dict[tuple[str, str, str], Any] = {}
@@ -137,8 +138,12 @@ class _Dump:
         if not isinstance(family, str) or family not in _FAMILIES:
             return
         if kind == "table" and isinstance(name, str):
-            if not _is_dormant(body.get("flags")):
-                self.tables[family, name] = None
+            flags = body.get("flags")
+            if not _is_dormant(flags):
+                # nft 1.0.6 prints the table's name for a lone flag: `dormant`, or `owner`, which means nothing to us.
+                self.tables[family, name] = _PERHAPS_DORMANT if flags == name and name != "owner" else ()
+                if self.tables[family, name]:
+                    self.problems.append(f"{family} {printable(cut(name, 200))}: nft hides whether it is dormant")
         elif isinstance(table, str) and kind == "chain" and isinstance(name, str):
             self._chains.setdefault((family, table), {})[name] = body
         elif isinstance(table, str) and kind in ("set", "map") and isinstance(name, str):
@@ -168,8 +173,7 @@ class _Dump:
 
 
 def _is_dormant(flags: Any) -> bool:
-    # nft 1.0.6 prints a lone flag's first letter only.
-    return any(flag in ("dormant", "d") for flag in (flags if isinstance(flags, list) else [flags]))
+    return "dormant" in (flags if isinstance(flags, list) else [flags])
 
 
 def _has_xt(expressions: Any) -> bool:
@@ -309,6 +313,8 @@ class _Reader:
     def _concat_asks(self, parts: Any, op: Any, elements: list[Any]) -> list[Asks] | None:
         if op not in ("==", "in") or not isinstance(parts, list) or len(elements) > _ALTERNATIVES:
             return None
+        if not self._affords(len(elements) * _DEAR):
+            return None
         result: list[Asks] = []
         for element in elements:
             values = element.get("concat") if isinstance(element, dict) else None
@@ -326,14 +332,18 @@ class _Reader:
             right = self._dump.sets.get((*self._key, right[1:]))
             if right is None:
                 return None
-            if isinstance(right, list):
-                self._dump.work -= len(right)
-                if self._dump.work < 0:  # the same large set named by very many rules
-                    self._problems.append(f"{self._label}: too many elements of sets to read")
-                    return None
+            if isinstance(right, list) and not self._affords(len(right)):
+                return None
         elif isinstance(right, dict) and "set" in right:
             right = right["set"]
         return [_bare(e) for e in right] if isinstance(right, list) else [_bare(right)]
+
+    def _affords(self, elements: int) -> bool:
+        """Return whether so many elements may still be read: very many rules may name the same large set."""
+        self._dump.work -= elements
+        if self._dump.work < 0:
+            self._problems.append(f"{self._label}: too many elements of sets to read")
+        return self._dump.work >= 0
 
     def _pairs(self, key: Any, data: Any) -> Iterator[tuple[Asks, Any]]:
         """Yield what each element of a map asks for, and its value; the element for all others last."""
@@ -342,6 +352,8 @@ class _Reader:
             if not isinstance(pair, list) or len(pair) != 2:
                 continue
             element = _bare(pair[0])
+            if not self._affords(_DEAR):
+                return
             if element == "*":
                 others += [(asks, pair[1]) for asks in _implied(key)]
             else:

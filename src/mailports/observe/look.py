@@ -50,12 +50,14 @@ class Scope(Record):
     """How far to look.
 
     Attributes:
-        everything: every holder of every socket, every namespace's facts, netfilter, units, settings.
+        everyone: every holder of every socket, rather than the first of those that matter.
+        everything: all of that, and bound sockets, connections, settings, and the rules of every namespace.
         netns: `here`, `all`, a namespace's name, or a process id.
         udp: UDP sockets too.
         ports: ports to look at beside those of the catalogue.
     """
 
+    everyone: bool = False
     everything: bool = False
     netns: str = HERE
     udp: bool = False
@@ -209,10 +211,11 @@ class _Observation:
     # Holders
 
     def _find_holders(self) -> None:
-        search = Search(self.host, self.groups, everyone=self.scope.everything)
-        wanted = self.sockets if self.scope.everything else self._worth_a_search()
+        everyone = self.scope.everyone or self.scope.everything
+        search = Search(self.host, self.groups, everyone=everyone)
+        wanted = self.sockets if everyone else self._worth_a_search()
         self.sockets = search.attach(self.sockets, wanted)
-        if self.scope.everything:
+        if everyone:
             extent = SOME if search.unreadable else ALL
         else:
             extent = SOME

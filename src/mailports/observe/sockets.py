@@ -175,10 +175,10 @@ def receiver(host: Host, protocol: str, address: str, port: int) -> int | None:
     The kernel answers as for an incoming SYN: specific before wildcard, IPv4 before dual-stack IPv6.
     Raises HostError where it can't be asked.
     """
-    import socket
+    import _socket
 
     is_v6 = ":" in address
-    raw = socket.inet_pton(socket.AF_INET6 if is_v6 else socket.AF_INET, address)
+    raw = _socket.inet_pton(_socket.AF_INET6 if is_v6 else _socket.AF_INET, address)
     family = inet_diag.AF_INET6 if is_v6 else inet_diag.AF_INET
     number = inet_diag.UDP if protocol == "udp" else inet_diag.TCP
     try:
@@ -208,9 +208,9 @@ def _text(family: int, raw: bytes) -> str:
         return f"{raw[0]}.{raw[1]}.{raw[2]}.{raw[3]}"
     if raw == _ANY6:
         return "::"
-    import socket
+    import _socket
 
-    return socket.inet_ntop(socket.AF_INET6, raw)
+    return _socket.inet_ntop(_socket.AF_INET6, raw)
 
 
 _ANY6 = bytes(16)

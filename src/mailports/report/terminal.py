@@ -158,7 +158,7 @@ def holders_text(holders: tuple[Holder, ...], extent: str) -> str:
         if unit and not (container and unit.startswith(("docker-", "libpod-", "docker.", "podman-"))):
             words.append(unit)
         if is_hidden:
-            words.append("(process not visible)")
+            words.append("(process not visible)" if extent == "none" else "(process not found)")
         parts.append("  ".join(words))
     return " + ".join(parts)
 
