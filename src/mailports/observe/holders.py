@@ -61,20 +61,28 @@ class Search:
         self._found = {link: [] for link in links}
         by_group = self._in_groups(links)
         everyone = self._everyone_else(links, by_group)
-        extent = ALL if everyone and not self.unreadable else SOME if self._visited else NONE
-        return [self._with_holders(s, extent) if s.inode in inodes else s for s in sockets]
+        extent = ALL if everyone and not self.unreadable else SOME
+        return [self._with_holders(s, extent) if s.inode in inodes else self._kernels(s) for s in sockets]
+
+    def _kernels(self, socket: Socket) -> Socket:
+        """A listener without an inode was never a file: the kernel's own (nfsd, lockd). No process can hold it."""
+        if socket.state == "listen" and socket.inode == 0 and socket.cookie:
+            return socket._replace(holders_extent=ALL)
+        return socket
 
     def _with_holders(self, socket: Socket, extent: str) -> Socket:
         found = self._found.get(f"socket:[{socket.inode}]", ())
+        if found and not self._everyone:
+            extent = SOME  # the search for it ended there
         holders = []
         for pid, seen_by in sorted(found):
             holder = self._holder(pid)
             if holder is not None:
                 holders.append(holder if seen_by == "fd" else holder._replace(seen_by=seen_by))
-        if not holders and extent != ALL and (socket.unit or socket.container):
-            holders.append(Holder(None, unit=socket.unit, container=socket.container, seen_by="cgroup"))
-            if extent == SOME and self.unreadable:
-                extent = NONE
+        if not holders and extent != ALL:
+            extent = NONE if self.unreadable else SOME
+            if socket.unit or socket.container:
+                holders.append(Holder(None, unit=socket.unit, container=socket.container, seen_by="cgroup"))
         return socket._replace(holders=tuple(holders), holders_extent=extent)
 
     def _holder(self, pid: int) -> Holder | None:
@@ -102,8 +110,7 @@ class Search:
             return False
         # Where groups say nothing (version 1, a container) the walk is the only way, and is made in full.
         is_informed = all(s.cgroup and s.cgroup != "/" for link, s in links.items() if not self._found[link])
-        limit = SPARE if is_informed and not self._everyone else None
-        self._spent = 0
+        limit = self._spent + SPARE if is_informed and not self._everyone else None
         is_complete = True
         for pid in self._host.pids():
             if pid in self._visited:
@@ -135,11 +142,12 @@ class Search:
                 self._spent += 1
                 if link in wanted:
                     pids = found[link]
-                    if not pids or pids[-1][0] != pid:
+                    if (pid, "fd") not in pids[-2:]:  # once a process, though it has several descriptors of it
                         pids.append((pid, "fd"))
                     if missing is not None:
                         missing.discard(link)
                         if not missing:
+                            self._visited.discard(pid)  # its further descriptors may be another's
                             return True
                 elif link == _IO_URING:
                     self._look_into_ring(pid, descriptor)
