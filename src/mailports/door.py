@@ -91,6 +91,9 @@ class Clock(Protocol):
     def now(self) -> float:
         """Return seconds since the epoch."""
 
+    def stamp(self, seconds: float) -> str:
+        """Return a time as RFC 3339 in UTC, to the second."""
+
     def boot(self) -> float | None:
         """Return when the machine started, in seconds since the epoch; None unknown."""
 

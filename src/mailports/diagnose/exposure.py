@@ -10,10 +10,9 @@ from mailports.diagnose.seen import (
     catalogue_port,
     is_loopback,
     is_wildcard,
-    shown,
 )
 from mailports.flows import EXPOSED, WRONG, breaks_of
-from mailports.model.facts import ALL
+from mailports.model.facts import ALL, shown
 from mailports.model.findings import NOTE, WARNING, Remedy, Unknown
 
 TYPE_CHECKING = False

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mailports.diagnose.seen import Seen
-    from mailports.model.facts import Endpoint, Holder, Socket
+    from mailports.model.facts import Endpoint, Holder, Socket, shown
     from mailports.model.findings import Break, Party, Remedy
 
 CONFLICTS = frozenset(
@@ -89,8 +89,6 @@ def _fnv(data: bytes) -> int:
 
 def listens(seen: Seen, socket: Socket) -> list[Evidence]:
     """Return the evidence for a listener: the socket, and each holder that was seen."""
-    from mailports.diagnose.seen import shown
-
     e = socket.endpoint
     source = _source(seen, "udp" if e.protocol == "udp" else "listeners", e.netns)
     where = "" if e.netns in ("here", None) else f" in namespace {e.netns}"
@@ -112,8 +110,6 @@ def _held(socket: Socket, holder: Holder) -> Evidence:
 
 def connection(socket: Socket) -> Evidence:
     """Return the evidence for a connection."""
-    from mailports.diagnose.seen import shown
-
     peer = shown(socket.peer) if socket.peer else "?"
     held = ", ".join(f"{h.name} (pid {h.pid})" for h in socket.holders) or "no process"
     return Evidence(f"{shown(socket.endpoint)} is connected to {peer} ({socket.state}), held by {held}", "sock_diag")
@@ -121,8 +117,6 @@ def connection(socket: Socket) -> Evidence:
 
 def unknown_owner(seen: Seen, socket: Socket, hides: str) -> Unknown:
     """Return that a rule would need to know who holds a socket."""
-    from mailports.diagnose.seen import shown
-
     why = why_no_holder(seen)
     how = "run as root" if why.startswith("no permission") else "mailports audit"
     return Unknown(f"who holds {shown(socket.endpoint)}", why, how, (hides,))

@@ -6,9 +6,9 @@ from mailports import remedies as ways
 from mailports.bind import covers
 from mailports.catalogue.ports import PORTS, port_of
 from mailports.diagnose.made import finding, listens
-from mailports.diagnose.seen import HERE, is_loopback, is_wildcard, shown
+from mailports.diagnose.seen import HERE, is_loopback, is_wildcard
 from mailports.flows import ABSENT, WRONG, breaks_of
-from mailports.model.facts import ANY4, ANY6, Endpoint
+from mailports.model.facts import ANY4, ANY6, Endpoint, shown
 from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy
 
 TYPE_CHECKING = False

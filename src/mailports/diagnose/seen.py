@@ -149,14 +149,6 @@ def catalogue_port(endpoint: Endpoint) -> Port | None:
     return port_of(endpoint.protocol, endpoint.port)
 
 
-def shown(endpoint: Endpoint) -> str:
-    """Return an endpoint as administrators write it: `0.0.0.0:25`, `[::]:25`, `udp 0.0.0.0:53`, `…%eth0`."""
-    address = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
-    device = f"%{endpoint.device}" if endpoint.device else ""
-    protocol = "udp " if endpoint.protocol == "udp" else ""
-    return f"{protocol}{address}{device}:{endpoint.port}"
-
-
 def _owner_of(seen: Seen, socket: Socket) -> Owner | None:
     known = [h for h in socket.holders if h.pid is not None or h.unit or h.container]
     if not known:

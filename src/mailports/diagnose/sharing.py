@@ -10,7 +10,6 @@ from mailports.diagnose.seen import (
     catalogue_port,
     is_loopback,
     is_wildcard,
-    shown,
 )
 from mailports.flows import WRONG, breaks_of
 from mailports.model.findings import ERROR, WARNING, Remedy, Unknown
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from mailports.catalogue.ports import Port
     from mailports.diagnose.seen import Owner, Seen
-    from mailports.model.facts import Socket
+    from mailports.model.facts import Socket, shown
     from mailports.model.findings import Finding
 
 

@@ -8,7 +8,6 @@ from mailports.diagnose.seen import (
     catalogue_port,
     is_mail_port,
     program_of_holder,
-    shown,
 )
 from mailports.flows import AT_RISK, WRONG, breaks_of
 from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy, Unknown
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mailports.diagnose.seen import Seen
-    from mailports.model.facts import Socket
+    from mailports.model.facts import Socket, shown
     from mailports.model.findings import Finding
 
 

@@ -8,10 +8,9 @@ from mailports.diagnose.made import finding, listens, unknown_owner
 from mailports.diagnose.seen import (
     catalogue_port,
     program_of_holder,
-    shown,
 )
 from mailports.flows import AT_RISK, WRONG, breaks_of
-from mailports.model.facts import ALL
+from mailports.model.facts import ALL, shown
 from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy, Unknown
 
 TYPE_CHECKING = False

@@ -202,6 +202,11 @@ class Machine:
         """Return seconds since the epoch."""
         return time.time()
 
+    def stamp(self, seconds: float) -> str:
+        """Return a time as RFC 3339 in UTC, to the second."""
+        t = time.gmtime(seconds)
+        return f"{t[0]:04}-{t[1]:02}-{t[2]:02}T{t[3]:02}:{t[4]:02}:{t[5]:02}Z"
+
     def boot(self) -> float | None:
         """Return when the machine started, in seconds since the epoch."""
         clock = getattr(time, "CLOCK_BOOTTIME", None)

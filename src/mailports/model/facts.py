@@ -392,6 +392,14 @@ class Snapshot(Record):
     lookups: tuple[Lookup, ...] = ()
 
 
+def shown(endpoint: Endpoint) -> str:
+    """Return an endpoint as administrators write it: `0.0.0.0:25`, `[::]:25`, `udp 0.0.0.0:53`, `…%eth0`."""
+    address = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
+    device = f"%{endpoint.device}" if endpoint.device else ""
+    protocol = "udp " if endpoint.protocol == "udp" else ""
+    return f"{protocol}{address}{device}:{endpoint.port}"
+
+
 def printable(raw: bytes | str) -> str:
     r"""Return text that is safe to show: what isn't printable becomes ``\xNN``.
 

@@ -215,4 +215,41 @@ def _attributes(answer: bytes, at: int, end: int) -> tuple[bool | None, int]:
     return v6only, cgroup
 
 
+def address_text(raw: bytes) -> str:
+    """Return an address of 4 or 16 bytes as inet_ntop(3) spells it."""
+    if len(raw) == 4:
+        return f"{raw[0]}.{raw[1]}.{raw[2]}.{raw[3]}"
+    if raw[:12] == _MAPPED:
+        return f"::ffff:{address_text(raw[12:])}"
+    if raw[:12] == bytes(12) and raw[12:14] != b"\0\0":
+        return f"::{address_text(raw[12:])}"  # IPv4-compatible, as glibc writes it
+    groups = [f"{raw[at] << 8 | raw[at + 1]:x}" for at in range(0, 16, 2)]
+    start, length = _longest_zeros(groups)
+    if length < 2:
+        return ":".join(groups)
+    return ":".join(groups[:start]) + "::" + ":".join(groups[start + length :])
+
+
+def _longest_zeros(groups: list[str]) -> tuple[int, int]:
+    """Where the longest run of zero groups begins, and how long it is; the first of equals."""
+    best = (0, 0)
+    start = None
+    for at, group in enumerate([*groups, "end"]):
+        if group == "0":
+            start = at if start is None else start
+        elif start is not None:
+            if at - start > best[1]:
+                best = (start, at - start)
+            start = None
+    return best
+
+
+def address_bytes(text: str) -> bytes:
+    """Return the 4 or 16 bytes of an address. Raises ValueError."""
+    from ipaddress import ip_address
+
+    return ip_address(text).packed
+
+
+_MAPPED = bytes(10) + b"\xff\xff"
 _IS_BIG = pack("=H", 1) == b"\0\1"

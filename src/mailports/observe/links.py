@@ -9,6 +9,7 @@ import struct
 
 from mailports.faults import HostError
 from mailports.model.facts import Address, printable
+from mailports.observe.inet_diag import AF_INET, AF_INET6, address_text
 from mailports.record import Record
 
 TYPE_CHECKING = False
@@ -49,20 +50,18 @@ def read_links(kernel: Kernel) -> dict[int, Link]:
 
 def read_addresses(kernel: Kernel, netns: str, links: dict[int, Link]) -> list[Address]:
     """Return the addresses of a namespace. Raises HostError."""
-    import _socket
-
     addresses = []
     for body in _messages(kernel.route(request(_RTM_GETADDR)), _RTM_NEWADDR):
         family, prefix, flags, _, index = struct.unpack_from("=BBBBI", body, 0)
         attributes = _attributes(body, 8)
         raw = attributes.get(_IFA_LOCAL) or attributes.get(_IFA_ADDRESS) or b""
-        if (family, len(raw)) not in ((_socket.AF_INET, 4), (_socket.AF_INET6, 16)):
+        if (family, len(raw)) not in ((AF_INET, 4), (AF_INET6, 16)):
             continue
         wide = attributes.get(_IFA_FLAGS)
         if wide is not None and len(wide) == 4:
             (flags,) = struct.unpack("=I", wide)
         link = links.get(index, Link(f"index {index}", None))
-        text = _socket.inet_ntop(family, raw)
+        text = address_text(raw)
         addresses.append(Address(text, prefix, link.name, netns, bool(flags & _TENTATIVE), link.kind))
     return addresses
 

@@ -28,7 +28,7 @@ from mailports.observe.cgroups import Groups
 from mailports.observe.containers import ROOTLESS, Known, join_addresses, read_engines, read_helper, read_podman
 from mailports.observe.holders import Search
 from mailports.observe.namespaces import HERE, Census, take_census
-from mailports.observe.processes import read_name, rfc3339
+from mailports.observe.processes import read_name
 from mailports.observe.sockets import Seen, receiver
 from mailports.record import Record
 
@@ -87,7 +87,7 @@ class _Observation:
 
     def snapshot(self) -> Snapshot:
         host = self.host
-        taken_at = rfc3339(host.now())
+        taken_at = host.stamp(host.now())
         self.census = take_census(host, everyone=self.scope.everything or self.scope.netns != HERE)
         self._say_namespaces()
         entered = self._entered()

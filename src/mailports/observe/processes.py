@@ -125,14 +125,6 @@ def is_container_id(text: str) -> bool:
     return len(text) == 64 and all(c in "0123456789abcdef" for c in text)
 
 
-def rfc3339(seconds: float) -> str:
-    """Return a time as RFC 3339 in UTC, to the second."""
-    from time import gmtime
-
-    t = gmtime(seconds)
-    return f"{t[0]:04}-{t[1]:02}-{t[2]:02}T{t[3]:02}:{t[4]:02}:{t[5]:02}Z"
-
-
 def _read_exe(files: Files, pid: int) -> str | None:
     try:
         return printable(files.link(f"/proc/{pid}/exe"))
@@ -165,4 +157,4 @@ def _read_stat(files: Files, clock: Clock, pid: int) -> tuple[str | None, int | 
     boot = clock.boot()
     if boot is None or len(fields) < 20 or not (fields[19].isdigit() and fields[2].isdigit()):
         return None, None
-    return rfc3339(boot + int(fields[19]) / _TICKS_PER_S), int(fields[2])
+    return clock.stamp(boot + int(fields[19]) / _TICKS_PER_S), int(fields[2])

@@ -118,10 +118,10 @@ class Seen:
         is_orphan = row.inode == 0 and state != "listen"
         path = paths.get(row.cgroup)
         device = devices.get(row.device, f"index {row.device}") if row.device else None
-        address = _text(row.family, row.address)
+        address = inet_diag.address_text(row.address)
         peer = None
         if row.peer_port:
-            peer = Endpoint(protocol, _text(row.family, row.peer), row.peer_port, None, None, self._netns)
+            peer = Endpoint(protocol, inet_diag.address_text(row.peer), row.peer_port, None, None, self._netns)
         listening = state == "listen"
         return Socket(
             Endpoint(protocol, address, row.port, row.v6only if row.family == 6 else None, device, self._netns),
@@ -175,10 +175,8 @@ def receiver(host: Host, protocol: str, address: str, port: int) -> int | None:
     The kernel answers as for an incoming SYN: specific before wildcard, IPv4 before dual-stack IPv6.
     Raises HostError where it can't be asked.
     """
-    import _socket
-
     is_v6 = ":" in address
-    raw = _socket.inet_pton(_socket.AF_INET6 if is_v6 else _socket.AF_INET, address)
+    raw = inet_diag.address_bytes(address)
     family = inet_diag.AF_INET6 if is_v6 else inet_diag.AF_INET
     number = inet_diag.UDP if protocol == "udp" else inet_diag.TCP
     try:
@@ -201,19 +199,6 @@ def is_since(release: str, version: tuple[int, int]) -> bool:
             digits += character
         numbers.append(int(digits or 0))
     return tuple(numbers) >= version
-
-
-def _text(family: int, raw: bytes) -> str:
-    if family == 4:
-        return f"{raw[0]}.{raw[1]}.{raw[2]}.{raw[3]}"
-    if raw == _ANY6:
-        return "::"
-    import _socket
-
-    return _socket.inet_ntop(_socket.AF_INET6, raw)
-
-
-_ANY6 = bytes(16)
 
 
 def _device_names(host: Host) -> dict[int, str]:

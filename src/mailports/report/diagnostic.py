@@ -5,12 +5,14 @@ The first line stands alone. Input is quoted and printable already. Hints are co
 
 from __future__ import annotations
 
+from mailports.model.facts import shown
 from mailports.report.style import Style, counted, wrapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mailports.model.facts import Endpoint
     from mailports.model.findings import Diagnosis, Finding, Party, Unknown
 
 _LABEL = 10
@@ -121,10 +123,6 @@ def _listed(words: list[str]) -> str:
     return ", ".join(words[:12]) + (f" and {len(words) - 12} more" if len(words) > 12 else "")
 
 
-def _shown(endpoint: object) -> str:
-    from mailports.diagnose.seen import shown
-    from mailports.model.facts import Endpoint
-
-    assert isinstance(endpoint, Endpoint)
+def _shown(endpoint: Endpoint) -> str:
     where = "" if endpoint.netns in ("here", None) else f" in {endpoint.netns}"
     return shown(endpoint) + where
