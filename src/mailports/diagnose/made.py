@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mailports.model.facts import shown
 from mailports.model.findings import Evidence, Finding, Unknown
 
 TYPE_CHECKING = False
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mailports.diagnose.seen import Seen
-    from mailports.model.facts import Endpoint, Holder, Socket, shown
+    from mailports.model.facts import Endpoint, Holder, Socket
     from mailports.model.findings import Break, Party, Remedy
 
 CONFLICTS = frozenset(

@@ -12,6 +12,7 @@ from mailports.diagnose.seen import (
     is_wildcard,
 )
 from mailports.flows import WRONG, breaks_of
+from mailports.model.facts import shown
 from mailports.model.findings import ERROR, WARNING, Remedy, Unknown
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from mailports.catalogue.ports import Port
     from mailports.diagnose.seen import Owner, Seen
-    from mailports.model.facts import Socket, shown
+    from mailports.model.facts import Socket
     from mailports.model.findings import Finding
 
 

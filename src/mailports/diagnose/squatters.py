@@ -10,6 +10,7 @@ from mailports.diagnose.seen import (
     program_of_holder,
 )
 from mailports.flows import AT_RISK, WRONG, breaks_of
+from mailports.model.facts import shown
 from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy, Unknown
 
 TYPE_CHECKING = False
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mailports.diagnose.seen import Seen
-    from mailports.model.facts import Socket, shown
+    from mailports.model.facts import Socket
     from mailports.model.findings import Finding
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from mailports.catalogue.ports import service_of
 from mailports.diagnose.seen import HERE
+from mailports.model.facts import shown
 from mailports.report.diagnostic import render_finding, render_unknown
 from mailports.report.style import Style, wrapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mailports.model.facts import Holder, Socket, shown
+    from mailports.model.facts import Holder, Socket
     from mailports.model.findings import Diagnosis, Finding
     from mailports.model.overview import Listener, Overview
     from mailports.model.stories import Judged, Receiver, Story
