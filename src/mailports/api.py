@@ -30,12 +30,6 @@ def observe(scope: Scope = Scope()) -> Snapshot:  # noqa: B008 -- immutable
     Raises:
         HostError: the machine wouldn't answer, or has no such namespace.
     """
-    import sys
-
-    if sys.platform != "linux":
-        from mailports.observe.elsewhere import observe_elsewhere
-
-        return observe_elsewhere(scope)
     from mailports.host.local import Machine
     from mailports.observe import look
 

@@ -33,10 +33,6 @@ def snapshot_of(source: str | None, scope: Scope) -> Snapshot:
     """
     if source is not None:
         return _within(_read(source), scope.netns)
-    if sys.platform != "linux":
-        from mailports.observe.elsewhere import observe_elsewhere
-
-        return observe_elsewhere(scope)
     from mailports.host.local import Machine
     from mailports.observe.look import observe
 
@@ -67,7 +63,7 @@ def _read(source: str) -> Snapshot:
 
 def _within(snapshot: Snapshot, netns: str) -> Snapshot:
     """The part of a saved Snapshot that --netns names."""
-    if netns in ("here", "all"):
+    if netns in ("near", "all"):
         return snapshot
     labels = {n.label for n in snapshot.namespaces if netns in (n.label, n.label.partition(":")[2])}
     labels |= {n.label for n in snapshot.namespaces if netns.isdigit() and int(netns) in n.pids}

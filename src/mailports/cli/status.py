@@ -28,7 +28,7 @@ def run(argv: list[str]) -> int:
     options = _parsed(argv) if argv else Options()
     ports = port_numbers(options.port)
     udp = options.udp or options.all
-    scope = Scope(options.all, netns=options.netns or "here", udp=udp, ports=ports)
+    scope = Scope(options.all, netns=options.netns or "near", udp=udp, ports=ports)
     snapshot = snapshot_of(options.source, scope)
     diagnosis = diagnose(snapshot)
     overview = survey(snapshot, diagnosis, everything=options.all, ports=ports, udp=udp)

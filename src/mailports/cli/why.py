@@ -38,9 +38,10 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     questions = [q for word in options.ports for q in questions_of(word, options)]
     netns = options.netns or "here"
-    numbers = tuple(dict.fromkeys(q.port for q in questions))
     # The containers behind a published port are in namespaces of their own, so all are looked into.
-    scope = Scope(everything=True, netns="all" if netns == "here" else netns, udp=True, ports=numbers)
+    looked = options.netns or "all"
+    numbers = tuple(dict.fromkeys(q.port for q in questions))
+    scope = Scope(everything=True, netns=looked, udp=True, ports=numbers)
     snapshot = snapshot_of(options.source, scope)
     label = netns
     if netns not in ("here", "all"):

@@ -43,9 +43,9 @@ def survey(
     return Overview(_summary(rows, diagnosis), rows, absent)
 
 
-def _place(socket: Socket) -> tuple[bool, str, int, str, bool, str]:
+def _place(socket: Socket) -> tuple[bool, str, int, str, bool, str, int]:
     e = socket.endpoint
-    return e.netns != HERE, str(e.netns), e.port, e.protocol, ":" in e.address, e.address
+    return e.netns != HERE, str(e.netns), e.port, e.protocol, ":" in e.address, e.address, socket.inode
 
 
 def _summary(rows: tuple[Listener, ...], diagnosis: Diagnosis) -> str:

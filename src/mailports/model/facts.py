@@ -93,7 +93,7 @@ class Holder(Record):
         started_at: when it started, RFC 3339.
         group: its process group: a service's workers mostly share their master's.
         seen_by: `fd` (its descriptor was seen), `io_uring` (a ring's fixed file), `cgroup` (only the socket's
-            control group names it).
+            control group names it), `in flight` (a suspect).
     """
 
     pid: int | None
@@ -130,6 +130,7 @@ class Socket(Record):
         container: container id of that group.
         holders: the processes that have it.
         holders_extent: `all` where every process was looked at, `some` where the search stopped early, `none`.
+        suspects: where no process holds it, those that have descriptors in flight, of which it may be one.
     """
 
     endpoint: Endpoint
@@ -149,6 +150,7 @@ class Socket(Record):
     container: str | None = None
     holders: tuple[Holder, ...] = ()
     holders_extent: str = NONE
+    suspects: tuple[Holder, ...] = ()
 
 
 class Unit(Record):

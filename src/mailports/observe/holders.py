@@ -49,6 +49,7 @@ class Search:
         self._everyone = everyone
         self._holders: dict[int, Holder | None] = {}
         self._found: dict[str, list[tuple[int, str]]] = {}
+        self._descriptors: dict[str, tuple[int, int]] = {}
         self._visited: set[int] = set()
         self.unreadable = 0
         """Processes whose descriptors couldn't be read."""
@@ -63,6 +64,18 @@ class Search:
         everyone = self._everyone_else(links, by_group)
         extent = ALL if everyone and not self.unreadable else SOME
         return [self._with_holders(s, extent) if s.inode in inodes else self._kernels(s) for s in sockets]
+
+    def with_options(self, sockets: Iterable[Socket], ports: Iterable[int]) -> list[Socket]:
+        """Return `sockets` with the options that only a copy of a descriptor tells, for those at `ports`."""
+        numbers = frozenset(ports)
+        return [self._with_options(s) if s.endpoint.port in numbers else s for s in sockets]
+
+    def _with_options(self, socket: Socket) -> Socket:
+        where = self._descriptors.get(f"socket:[{socket.inode}]")
+        options = self._host.socket_options(*where) if where else None
+        if options is None:
+            return socket
+        return socket._replace(reuseaddr=bool(options["reuseaddr"]), reuseport=bool(options["reuseport"]))
 
     def _kernels(self, socket: Socket) -> Socket:
         """A listener without an inode was never a file: the kernel's own (nfsd, lockd). No process can hold it."""
@@ -142,6 +155,7 @@ class Search:
                 self._spent += 1
                 if link in wanted:
                     pids = found[link]
+                    self._descriptors.setdefault(link, (pid, descriptor))
                     if (pid, "fd") not in pids[-2:]:  # once a process, though it has several descriptors of it
                         pids.append((pid, "fd"))
                     if missing is not None:

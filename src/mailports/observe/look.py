@@ -26,9 +26,9 @@ from mailports.model.facts import (
 )
 from mailports.observe.cgroups import Groups
 from mailports.observe.containers import ROOTLESS, Known, join_addresses, read_engines, read_helper, read_podman
-from mailports.observe.holders import Search
+from mailports.observe.holders import Search, in_flight
 from mailports.observe.namespaces import HERE, Census, take_census
-from mailports.observe.processes import read_name
+from mailports.observe.processes import read_holder, read_name
 from mailports.observe.sockets import Seen, receiver
 from mailports.record import Record
 
@@ -46,26 +46,36 @@ HELPERS = ("docker-proxy", "dockerd", "conmon", *ROOTLESS)
 """Processes of container engines that hold a published port for a container."""
 
 
+NEAR = "near"
+"""Our own namespace, and those that are found without looking at every process."""
+
+
 class Scope(Record):
     """How far to look.
 
     Attributes:
         everyone: every holder of every socket, rather than the first of those that matter.
         everything: all of that, and bound sockets, connections, settings, and the rules of every namespace.
-        netns: `here`, `all`, a namespace's name, or a process id.
+        netns: `near` (our own namespace, and those that mounts keep), `here` (only our own), `all`, a
+            namespace's name, or a process id.
         udp: UDP sockets too.
         ports: ports to look at beside those of the catalogue.
     """
 
     everyone: bool = False
     everything: bool = False
-    netns: str = HERE
+    netns: str = NEAR
     udp: bool = False
     ports: tuple[int, ...] = ()
 
 
 def observe(host: Host, scope: Scope = Scope()) -> Snapshot:  # noqa: B008 -- immutable
     """Return what is seen of a machine. Raises HostError only where a namespace that was asked for isn't there."""
+    system = host.system()
+    if system[0] != "Linux":
+        from mailports.observe.elsewhere import observe_elsewhere
+
+        return observe_elsewhere(host, host.name(), system, scope)
     return _Observation(host, scope).snapshot()
 
 
@@ -88,7 +98,7 @@ class _Observation:
     def snapshot(self) -> Snapshot:
         host = self.host
         taken_at = host.stamp(host.now())
-        self.census = take_census(host, everyone=self.scope.everything or self.scope.netns != HERE)
+        self.census = take_census(host, everyone=self._needs_every_namespace())
         self._say_namespaces()
         entered = self._entered()
         for namespace in entered:
@@ -120,7 +130,7 @@ class _Observation:
     def _entered(self) -> list[Namespace]:
         """Those to look into. Raises HostError where the one that was asked for doesn't exist."""
         wanted = self.scope.netns
-        if wanted in (HERE, "all"):
+        if wanted in (NEAR, "all"):
             return list(self.census.namespaces)
         for namespace in self.census.namespaces:
             labels = (namespace.label, namespace.label.partition(":")[2])
@@ -131,8 +141,11 @@ class _Observation:
     def _pids(self, label: str) -> list[int]:
         return [pid for pid, own in self.census.labels.items() if own == label]
 
+    def _needs_every_namespace(self) -> bool:
+        return self.scope.netns not in (NEAR, HERE)
+
     def _say_namespaces(self) -> None:
-        if self.scope.everything or self.scope.netns != HERE:
+        if self._needs_every_namespace():
             self.looks.append(Look("namespaces", None, ALL, "/proc/*/ns/net, nsfs mounts"))
         else:
             self.looks.append(Look("namespaces", None, SOME, "nsfs mounts"))
@@ -145,7 +158,7 @@ class _Observation:
         inside = self.host if path is None else self.host.within(path)
         proc = "thread-self" if path is None else str(namespace.pids[0]) if namespace.pids else None
         seen = Seen(inside, label, self.groups, proc)
-        seen.look_at_listeners()
+        seen.look_at_listeners(autobound=self.scope.everything)
         if self.scope.udp or self.scope.everything:
             seen.look_at_udp()
         if self.scope.everything:
@@ -215,6 +228,9 @@ class _Observation:
         search = Search(self.host, self.groups, everyone=everyone)
         wanted = self.sockets if everyone else self._worth_a_search()
         self.sockets = search.attach(self.sockets, wanted)
+        if self.scope.ports and self.scope.everything:
+            self.sockets = search.with_options(self.sockets, self.scope.ports)
+            self._suspect()
         if everyone:
             extent = SOME if search.unreadable else ALL
         else:
@@ -224,6 +240,15 @@ class _Observation:
             self.looks.append(Look("holders", None, extent, "/proc/*/fd", why, "run as root"))
         else:
             self.looks.append(Look("holders", None, extent, "/proc/*/fd"))
+
+    def _suspect(self) -> None:
+        """For a listener that no process holds: who has descriptors in flight."""
+        lost = [s for s in self.sockets if s.endpoint.port in self.scope.ports and s.inode and _is_unheld(s)]
+        if lost:
+            pids = in_flight(self.host)
+            holders = [read_holder(self.host, self.host, pid) for pid in pids]
+            suspects = tuple(h._replace(seen_by="in flight") for h in holders if h is not None)
+            self.sockets = [s._replace(suspects=suspects) if s in lost else s for s in self.sockets]
 
     def _worth_a_search(self) -> list[Socket]:
         """Sockets of the catalogue's ports, and those that a mail product's unit or process made."""
@@ -346,6 +371,10 @@ class _Observation:
                 if program is not None and (self.scope.everything or (is_outside and is_mail_product(program))):
                     names.update(program.units)
         return names, init_holds
+
+
+def _is_unheld(socket: Socket) -> bool:
+    return socket.state == "listen" and not socket.holders and socket.holders_extent == ALL
 
 
 def _is_podmans(holder: Holder) -> bool:

@@ -49,6 +49,7 @@ def take_census(host: Host, *, everyone: bool) -> Census:
     mounts = _mounted(host)
     by_inode: dict[int, list[int]] = {}
     untraced: dict[int, list[int]] = {}
+    entered: dict[int, int] = {}
     own = _look(host, "self/ns/net") or _look(host, "self/net/tcp")
     if everyone:
         for pid in host.pids():
@@ -59,6 +60,7 @@ def take_census(host: Host, *, everyone: bool) -> Census:
                 entry = _look(host, f"{pid}/net/tcp")
                 if entry is not None:
                     untraced.setdefault(entry, []).append(pid)
+        entered = {inode: pids[0] for inode, pids in by_inode.items()}
         if untraced:
             _join(host, by_inode, untraced, own)
     census.namespaces.append(Namespace(HERE, own, tuple(by_inode.get(own or 0, ())[:_PIDS_KEPT])))
@@ -67,16 +69,16 @@ def take_census(host: Host, *, everyone: bool) -> Census:
         census.labels[pid] = HERE
     for inode in list(mounts) + [inode for inode in by_inode if inode not in mounts]:
         if inode != own:
-            _add(host, census, inode, by_inode.get(inode, []), mounts.get(inode))
+            _add(host, census, inode, by_inode.get(inode, []), mounts.get(inode), entered.get(inode))
     return census
 
 
-def _add(host: Host, census: Census, inode: int, pids: list[int], mount: str | None) -> None:
+def _add(host: Host, census: Census, inode: int, pids: list[int], mount: str | None, way_in: int | None) -> None:
     label = _label(host, inode, pids, mount)
     if label in census.paths:
         label = f"inode:{inode}"
     census.namespaces.append(Namespace(label, inode, tuple(pids[:_PIDS_KEPT]), mount))
-    census.paths[label] = mount if mount is not None else f"/proc/{pids[0]}/ns/net"
+    census.paths[label] = mount or f"/proc/{way_in or pids[0]}/ns/net"
     for pid in pids:
         census.labels[pid] = label
 

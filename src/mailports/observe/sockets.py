@@ -42,9 +42,11 @@ class Seen:
         self.sockets: list[Socket] = []
         self.looks: list[Look] = []
 
-    def look_at_listeners(self, ports: Iterable[int] = ()) -> None:
-        """Add the TCP listeners."""
-        self._add("listeners", "tcp", inet_diag.TCP, inet_diag.LISTEN, ports)
+    def look_at_listeners(self, *, autobound: bool = False) -> None:
+        """Add the TCP listeners; with `autobound` say of which the kernel chose the port."""
+        self._add("listeners", "tcp", inet_diag.TCP, inet_diag.LISTEN, ())
+        if autobound:
+            self._mark_autobound(0, inet_diag.LISTEN, ())
 
     def look_at_udp(self, ports: Iterable[int] = ()) -> None:
         """Add the UDP sockets that are bound to a port."""
@@ -64,22 +66,20 @@ class Seen:
         """Add the connections of some local ports, and say which ports the kernel chose."""
         before = len(self.sockets)
         self._add("connections", "tcp", inet_diag.TCP, inet_diag.CONNECTED, ports)
-        chosen = self._autobound(ports)
-        if chosen is not None:
-            for at in range(before, len(self.sockets)):
-                socket = self.sockets[at]
-                self.sockets[at] = socket._replace(autobound=socket.cookie in chosen)
+        self._mark_autobound(before, inet_diag.CONNECTED, ports)
 
-    def _autobound(self, ports: Iterable[int]) -> set[int] | None:
+    def _mark_autobound(self, start: int, states: int, ports: Iterable[int]) -> None:
         cookies: set[int] = set()
         for family in _FAMILIES:
-            request = inet_diag.request_dump(family, inet_diag.TCP, inet_diag.CONNECTED, ports, autobound=True)
+            request = inet_diag.request_dump(family, inet_diag.TCP, states, ports, autobound=True)
             try:
                 rows, _ = inet_diag.decode_rows(self._host.inet_diag(request))
             except HostError:
-                return None
+                return
             cookies.update(row.cookie for row in rows)
-        return cookies
+        for at in range(start, len(self.sockets)):
+            socket = self.sockets[at]
+            self.sockets[at] = socket._replace(autobound=socket.cookie in cookies)
 
     def _add(self, fact: str, protocol: str, number: int, states: int, ports: Iterable[int]) -> None:
         rows: list[Row] = []

@@ -217,6 +217,9 @@ def _socket_line(socket: Socket) -> str:
     only = ""
     if socket.family == 6 and socket.endpoint.address == "::" and socket.endpoint.v6only is not None:
         only = " (IPv6 only)" if socket.endpoint.v6only else " (IPv4 too)"
+    if socket.suspects:
+        queue = ", ".join(f"{h.name} {h.pid}" for h in socket.suspects[:5])
+        only += f" (descriptors are in flight to or from {queue})"
     queue = f", {socket.waiting} of {socket.backlog} waiting to be accepted" if socket.waiting else ""
     return f"{where}{only}{state}: {holders_text(socket.holders, socket.holders_extent)}{queue}"
 
@@ -242,9 +245,15 @@ def _obstacle_text(obstacle: object) -> str:
     from mailports.model.verdicts import Obstacle
 
     assert isinstance(obstacle, Obstacle)
-    what = f"{shown(obstacle.socket.endpoint)} ({obstacle.socket.state}) is in the way: " if obstacle.socket else ""
+    what = f"{_in_the_way(obstacle.socket)}: " if obstacle.socket else ""
     unsure = "" if obstacle.certain else f"; that depends on {obstacle.unknown}"
     return f"{what}{obstacle.rule}{unsure}"
+
+
+def _in_the_way(socket: Socket) -> str:
+    names = ", ".join(f"{h.name} {h.pid}" for h in socket.holders[:3] if h.pid is not None)
+    state = "" if socket.state == "listen" else f", {socket.state}"
+    return f"{shown(socket.endpoint)} ({names or 'holder not seen'}{state}) is in the way"
 
 
 def _receiver_line(receiver: Receiver) -> str:
