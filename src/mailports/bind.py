@@ -502,6 +502,11 @@ def _rule(a: _Side, b: _Side) -> str:
     if (a4, a6) == (b4, b6):
         return f"{who} has {here} already"
     if (a4 == 0 and b4 is not None) or (a6 == 0 and b6 is not None):
+        if here == wanted or (a4 == 0 and b4 == 0) or (a6 == 0 and b6 == 0):
+            dual = here if b4 is None or a4 is None or a6 is not None else wanted
+            return f"{who} has {here} already" + (
+                f", and {dual} without v6only is IPv4's wildcard too" if is_dual else ""
+            )
         too = ", as [::] without v6only takes IPv4's too" if is_dual else ""
         return f"{who} on the wildcard {here} also occupies {wanted}{too}"
     too = ", IPv4's too without v6only" if is_dual else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mailports.catalogue.ports import STANDARD, port_of, service_of
+from mailports.diagnose.reach import takes_from
 from mailports.diagnose.seen import HERE, Seen, is_listener
 from mailports.model.findings import ERROR, WARNING
 from mailports.model.overview import Listener, Overview
@@ -39,7 +40,7 @@ def survey(
     sockets.sort(key=_place)
     held = {s.endpoint.port for s in snapshot.sockets if s.state == "listen" and s.endpoint.netns == HERE}
     absent = tuple(number for number in only or STANDARD if number not in held)
-    rows = tuple(_listener(snapshot, s, diagnosis) for s in sockets)
+    rows = tuple(_listener(seen, s, diagnosis) for s in sockets)
     return Overview(_summary(rows, diagnosis), rows, absent)
 
 
@@ -87,28 +88,33 @@ def publish_of(snapshot: Snapshot, socket: Socket) -> Publish | None:
     return None
 
 
-def _listener(snapshot: Snapshot, socket: Socket, diagnosis: Diagnosis) -> Listener:
+def _listener(seen: Seen, socket: Socket, diagnosis: Diagnosis) -> Listener:
     e = socket.endpoint
     return Listener(
         e,
         service_of(e.protocol, e.port),
         socket.holders,
         socket.holders_extent,
-        publish_of(snapshot, socket),
-        redirects_of(snapshot, socket),
+        publish_of(seen.snapshot, socket),
+        redirects_of(seen, socket),
         tuple(dict.fromkeys(f.name for f in diagnosis.findings if e in f.endpoints)),
     )
 
 
-def redirects_of(snapshot: Snapshot, socket: Socket) -> tuple[str, ...]:
-    """Return where netfilter takes a listener's traffic, for rules that name its port."""
+def redirects_of(seen: Seen, socket: Socket) -> tuple[str, ...]:
+    """Return where netfilter takes a listener's traffic; an engine's rule for its own publish isn't worth a word."""
     e = socket.endpoint
+    owner = seen.owner(socket)
     targets = []
-    for redirect in snapshot.redirects:
+    for redirect in seen.snapshot.redirects:
         if redirect.netns != e.netns or redirect.hook != "prerouting" or redirect.protocol not in (e.protocol, "any"):
             continue
-        if any(first <= e.port <= last for first, last in redirect.ports):
-            port = redirect.to_ports[0] if redirect.to_ports else e.port
-            address = redirect.to_address or ""
-            targets.append(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+        if not any(first <= e.port <= last for first, last in redirect.ports) or not takes_from(redirect, socket):
+            continue
+        container = seen.container_at(redirect.to_address)
+        if owner is not None and owner.container and (container is None or owner.container == container.name):
+            continue
+        port = redirect.to_ports[0] if redirect.to_ports else e.port
+        address = redirect.to_address or ""
+        targets.append(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
     return tuple(dict.fromkeys(targets))

@@ -53,7 +53,7 @@ def redirected_port(seen: Seen) -> Iterator[Finding | Unknown]:
 def _judge_redirect(seen: Seen, redirect: Redirect, port: Port) -> Finding | None:
     if redirect.hook == "output" and not redirect.local_only and not _is_own(redirect):
         return _outbound(redirect, port)
-    listeners = [s for s in seen.at(redirect.netns, port.protocol, port.number) if _takes_from(redirect, s)]
+    listeners = [s for s in seen.at(redirect.netns, port.protocol, port.number) if takes_from(redirect, s)]
     container = seen.container_at(redirect.to_address)
     if container is not None and _publishes(container, port.number):
         listeners = [s for s in listeners if not _is_of(seen, s, container)]  # the engine's own rule for its own port
@@ -330,8 +330,8 @@ def _has(ports: tuple[tuple[int, int], ...], number: int) -> bool:
     return any(first <= number <= last for first, last in ports)
 
 
-def _takes_from(redirect: Redirect, socket: Socket) -> bool:
-    """Whether packets for a listener meet the rule before it."""
+def takes_from(redirect: Redirect, socket: Socket) -> bool:
+    """Whether packets for a listener meet a redirect before it."""
     e = socket.endpoint
     if redirect.hook == "prerouting" and is_loopback(e.address):
         return False  # what comes to loopback was sent here, and doesn't pass by PREROUTING
@@ -419,8 +419,7 @@ def _cause(redirect: Redirect) -> str:
 
 
 def _rule_party(redirect: Redirect, endpoint: Endpoint) -> Party:
-    table = redirect.place.partition(" handle ")[0]
-    return Party("redirect", f"{redirect.kind} rule in {table}", endpoint=endpoint, entry=redirect.place)
+    return Party("redirect", f"{redirect.kind} rule in {redirect.place}", endpoint=endpoint, entry=redirect.place)
 
 
 def _rule_evidence(redirect: Redirect) -> Evidence:

@@ -149,6 +149,17 @@ def catalogue_port(endpoint: Endpoint) -> Port | None:
     return port_of(endpoint.protocol, endpoint.port)
 
 
+def called(holder: Holder) -> str:
+    """Return what an administrator calls a process: `exim4` as it is, `master` by its product."""
+    program = program_of_holder(holder)
+    if program is not None and program.kind in _BY_PRODUCT and not (holder.name or "").startswith(program.product):
+        return program.product
+    return holder.name or holder.unit or "unknown"
+
+
+_BY_PRODUCT = (*sorted(MAIL_KINDS), "proxy")
+
+
 def _owner_of(seen: Seen, socket: Socket) -> Owner | None:
     known = [h for h in socket.holders if h.pid is not None or h.unit or h.container]
     if not known:
@@ -165,7 +176,7 @@ def _owner_of(seen: Seen, socket: Socket) -> Owner | None:
         name = unit.name if unit else "systemd"
         return Owner(("init", name), name, product, kind, unit.name if unit else chosen.unit, None, chosen.pid)
     unit_name = chosen.unit
-    name = (chosen.name or product or unit_name or "unknown").split("/")[-1]
+    name = called(chosen)
     if unit_name and unit_name.endswith(".service") and not unit_name.startswith("user@"):
         return Owner(("unit", unit_name), name, product, kind, unit_name, None, chosen.pid)
     key = ("program", chosen.exe or "", chosen.name or "", *chosen.argv[:8], str(chosen.group))

@@ -88,7 +88,7 @@ def party_text(party: Party) -> str:
         parts.append(party.unit)
     if party.container and party.container not in (party.name or ""):
         parts.append(f"container {party.container}")
-    if party.entry:
+    if party.entry and party.role != "redirect":
         parts.append(party.entry)
     if party.endpoint is not None:
         parts.append(f"on {_shown(party.endpoint)}")
@@ -107,16 +107,15 @@ def _row(label: str, text: str, style: Style, source: str | None = None, *, dim:
     """`  label     text                          source`; the source goes to the right where there is room."""
     indent = " " * (_LABEL + 2)
     room = style.width - len(indent)
-    shown = f"  {label:<{_LABEL}}"
-    if source is None:
-        body = wrapped(text, room, indent)
-    elif len(text) + len(source) + 2 <= room:
+    label_text = f"  {label:<{_LABEL}}"
+    if source is not None and len(text) + len(source) + 2 <= room:
         body = text + " " * (min(room, 88) - len(text) - len(source)) + style.paint(source, "dim")
     else:
-        body = wrapped(f"{text} ({source})", room, indent)
+        whole = text if source is None else f"{text} ({source})"
+        body = wrapped(whole, style.width, indent, first=len(indent))
     if dim:
-        return style.paint(shown + body, "dim")
-    return style.paint(shown, "dim") + body
+        return style.paint(label_text + body, "dim")
+    return style.paint(label_text, "dim") + body
 
 
 def _listed(words: list[str]) -> str:

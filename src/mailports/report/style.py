@@ -34,16 +34,22 @@ class Style(Record):
         return mark if self.unicode or severity == "warning" else {"error": "x", "note": "-"}[severity]
 
 
-def wrapped(text: str, width: int, indent: str) -> str:
-    """Return text broken at blanks so that no line is wider than `width`; further lines begin with `indent`."""
+def wrapped(text: str, width: int, indent: str = "", *, first: int = 0) -> str:
+    """Return text broken at blanks so that no line is wider than `width`, where words allow.
+
+    Args:
+        text: one paragraph.
+        width: columns.
+        indent: what further lines begin with.
+        first: how many columns of the first line are taken already.
+    """
     lines: list[str] = []
-    line = ""
+    line, room = "", width - first
     for word in text.split(" "):
         longer = f"{line} {word}" if line else word
-        room = width if not lines else width - len(indent)
-        if line and len(longer) > max(room, 20):
-            lines.append(line)
-            line = word
+        if line and len(longer.rstrip()) > max(room, 16):
+            lines.append(line.rstrip())
+            line, room = word, width - len(indent)
         else:
             line = longer
     lines.append(line)

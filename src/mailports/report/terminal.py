@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailports.catalogue.ports import service_of
-from mailports.diagnose.seen import HERE
+from mailports.diagnose.seen import HERE, called
 from mailports.model.facts import shown
 from mailports.report.diagnostic import render_finding, render_unknown
 from mailports.report.style import Style, wrapped
@@ -59,29 +59,28 @@ class _Row:
     def __init__(self, listener: Listener) -> None:
         self.first = listener
         self.addresses = [_address(listener)]
+        self.holders = listener.holders
+        self._kind = _kind(listener)
 
     def takes(self, other: Listener) -> bool:
-        a, b = self.first, other
-        same_port = (a.endpoint.netns, a.endpoint.protocol, a.endpoint.port) == (
-            b.endpoint.netns,
-            b.endpoint.protocol,
-            b.endpoint.port,
-        )
-        return (
-            same_port
-            and [h.pid for h in a.holders] == [h.pid for h in b.holders]
-            and (a.findings, a.redirects, _publish_text(a)) == (b.findings, b.redirects, _publish_text(b))
-            and [h.unit for h in a.holders] == [h.unit for h in b.holders]
-            and _address(other) not in self.addresses
-        )
+        """Take another listener into this row, if all but its address is the same."""
+        if _kind(other) != self._kind or _address(other) in self.addresses:
+            return False
+        self.addresses.append(_address(other))
+        self.holders = tuple(dict.fromkeys(self.holders + other.holders))
+        return True
+
+
+def _kind(listener: Listener) -> tuple[object, ...]:
+    e = listener.endpoint
+    who = [(h.name, h.unit, h.container, h.pid is None) for h in listener.holders]
+    return e.netns, e.protocol, e.port, who, listener.findings, listener.redirects, _publish_text(listener)
 
 
 def _table(listeners: tuple[Listener, ...], diagnosis: Diagnosis, style: Style) -> list[str]:
     rows: list[_Row] = []
     for listener in listeners:
-        if rows and rows[-1].takes(listener):
-            rows[-1].addresses.append(_address(listener))
-        else:
+        if not (rows and rows[-1].takes(listener)):
             rows.append(_Row(listener))
     severity = {name: s for f in reversed(diagnosis.findings) for name, s in ((f.name, f.severity),)}
     with_netns = any(r.first.endpoint.netns != HERE for r in rows)
@@ -96,7 +95,7 @@ def _table(listeners: tuple[Listener, ...], diagnosis: Diagnosis, style: Style) 
         names = row.first.findings
         worst = max((severity[name] for name in names), key=_RANK.__getitem__, default=None)
         mark = style.paint(style.mark(worst), worst) if worst else " "
-        last = wrapped(cell[-1], style.width - len(indent), indent)
+        last = wrapped(cell[-1], style.width, indent, first=len(indent))
         lines.append(f"{mark} {_line([*cell[:-1], last], widths)}")
         if names:
             arrow = "└ " if style.unicode else "` "
@@ -116,7 +115,7 @@ def _cells(row: _Row, *, with_netns: bool) -> list[str]:
     e = listener.endpoint
     port = f"{e.port}/udp" if e.protocol == "udp" else str(e.port)
     netns = [e.netns or "unknown"] if with_netns else []
-    return [port, listener.service or "-", " ".join(row.addresses), *netns, _held_by(listener)]
+    return [port, listener.service or "-", " ".join(row.addresses), *netns, _held_by(row)]
 
 
 def _address(listener: Listener) -> str:
@@ -127,8 +126,9 @@ def _address(listener: Listener) -> str:
     return f"{address}%{e.device}" if e.device else address
 
 
-def _held_by(listener: Listener) -> str:
-    text = holders_text(listener.holders, listener.holders_extent)
+def _held_by(row: _Row) -> str:
+    listener = row.first
+    text = holders_text(row.holders, listener.holders_extent)
     publish = _publish_text(listener)
     if publish:
         text += f" {publish}"
@@ -146,14 +146,18 @@ def holders_text(holders: tuple[Holder, ...], extent: str) -> str:
     if not holders:
         return "no process holds it" if extent == "all" else "holder not found (mailports why looks at every process)"
     groups: dict[tuple[str | None, str | None, str | None, bool], list[int]] = {}
+    samples: dict[tuple[str | None, str | None, str | None, bool], Holder] = {}
     for h in holders:
-        groups.setdefault((h.name, h.unit, h.container, h.pid is None), []).append(h.pid or 0)
+        key = (h.name, h.unit, h.container, h.pid is None)
+        groups.setdefault(key, []).append(h.pid or 0)
+        samples.setdefault(key, h)
     parts = []
-    for (name, unit, container, is_hidden), pids in groups.items():
+    for key, pids in groups.items():
+        name, unit, container, is_hidden = key
         words = []
         if not is_hidden:
             listed = ",".join(str(pid) for pid in pids[:3]) + (f",+{len(pids) - 3}" if len(pids) > 3 else "")
-            words.append(f"{name or 'unknown'} {listed}")
+            words.append(f"{_program_text(name, unit, samples[key])} {listed}")
         if container:
             words.append(f"container {container}")
         if unit and not (container and unit.startswith(("docker-", "libpod-", "docker.", "podman-"))):
@@ -162,6 +166,14 @@ def holders_text(holders: tuple[Holder, ...], extent: str) -> str:
             words.append("(process not visible)" if extent == "none" else "(process not found)")
         parts.append("  ".join(words))
     return " + ".join(parts)
+
+
+def _program_text(name: str | None, unit: str | None, holder: Holder) -> str:
+    """`postfix/master`, as Postfix's own log spells it, where the name alone means nothing."""
+    del unit
+    product = called(holder)
+    shown_name = name or "unknown"
+    return shown_name if product == shown_name else f"{product}/{shown_name}"
 
 
 # why
@@ -174,10 +186,10 @@ def render_story(story: Story, style: Style) -> list[str]:
     title = f" {story.service}: {story.title}" if story.service else ""
     lines = [style.paint(f"{q.protocol} port {q.port}{title}{where}", "bold"), ""]
     lines += _section("held by", [_socket_line(s) for s in story.listeners] or ["nobody listens"], style)
-    lines += _section("a bind", [_judged_line(j, style) for j in story.judged], style)
-    for judged in story.judged:
-        lines += _section("", [_obstacle_text(o) for o in judged.verdict.obstacles], style, once=lines)
-    lines += _section("traffic to", [_receiver_line(r) for r in story.receivers], style)
+    for number, judged in enumerate(story.judged):
+        lines += _section("a bind" if number == 0 else "", [_judged_line(judged, style)], style)
+        lines += _section("", [f"- {text}" for text in _obstacles(judged)], style)
+    lines += _section("traffic to", _receivers(story.receivers), style)
     lines += _section("redirect", [f"{r.place}: {r.text}" for r in story.redirects], style)
     lines += _section("firewall", [f"{g.place}: {g.text}" for g in story.gates], style)
     publishes = [
@@ -200,13 +212,11 @@ def render_story(story: Story, style: Style) -> list[str]:
     return lines
 
 
-def _section(label: str, texts: list[str], style: Style, once: list[str] | None = None) -> list[str]:
+def _section(label: str, texts: list[str], style: Style) -> list[str]:
     lines = []
     for number, text in enumerate(texts):
         shown_label = label if number == 0 else ""
-        line = style.paint(f"  {shown_label:<11} ", "dim") + wrapped(text, style.width - 14, " " * 14)
-        if once is None or line not in once:
-            lines.append(line)
+        lines.append(style.paint(f"  {shown_label:<11} ", "dim") + wrapped(text, style.width, " " * 14, first=14))
     return lines
 
 
@@ -241,13 +251,13 @@ def _judged_line(judged: Judged, style: Style) -> str:
     return text
 
 
-def _obstacle_text(obstacle: object) -> str:
-    from mailports.model.verdicts import Obstacle
-
-    assert isinstance(obstacle, Obstacle)
-    what = f"{_in_the_way(obstacle.socket)}: " if obstacle.socket else ""
-    unsure = "" if obstacle.certain else f"; that depends on {obstacle.unknown}"
-    return f"{what}{obstacle.rule}{unsure}"
+def _obstacles(judged: Judged) -> list[str]:
+    texts = []
+    for obstacle in judged.verdict.obstacles:
+        what = f"{_in_the_way(obstacle.socket)}: " if obstacle.socket else ""
+        unsure = "" if obstacle.certain else f"; that depends on {obstacle.unknown}"
+        texts.append(f"{what}{obstacle.rule}{unsure}")
+    return list(dict.fromkeys(texts))
 
 
 def _in_the_way(socket: Socket) -> str:
@@ -256,14 +266,25 @@ def _in_the_way(socket: Socket) -> str:
     return f"{shown(socket.endpoint)} ({names or 'holder not seen'}{state}) is in the way"
 
 
-def _receiver_line(receiver: Receiver) -> str:
-    target = shown(receiver.endpoint)
-    if not receiver.endpoints:
-        return f"{target} is refused: nobody listens ({receiver.source})"
-    to = " or ".join(dict.fromkeys(shown(e) for e in receiver.endpoints))
-    shared = ", shared by hash" if len(receiver.endpoints) > 1 else ""
-    who = holders_text(receiver.holders, "some") if receiver.holders else "a holder that wasn't seen"
-    return f"{target} goes to {to}{shared}: {who} ({receiver.source})"
+def _receivers(receivers: tuple[Receiver, ...]) -> list[str]:
+    """One line for all addresses whose traffic goes to the same listeners."""
+    groups: dict[tuple[object, ...], list[Receiver]] = {}
+    for receiver in receivers:
+        groups.setdefault((receiver.endpoints, receiver.holders, receiver.source), []).append(receiver)
+    texts = []
+    for group in groups.values():
+        first = group[0]
+        targets = ", ".join(r.endpoint.address for r in group[:6]) + (
+            f" and {len(group) - 6} more" if group[6:] else ""
+        )
+        if not first.endpoints:
+            texts.append(f"{targets}: refused, nobody listens ({first.source})")
+            continue
+        to = " or ".join(dict.fromkeys(shown(e) for e in first.endpoints))
+        shared = ", shared by hash" if len(first.endpoints) > 1 else ""
+        who = holders_text(first.holders, "some") if first.holders else "a holder that wasn't seen"
+        texts.append(f"{targets}: to {to}{shared}, {who} ({first.source})")
+    return texts
 
 
 def _lingering(sockets: tuple[Socket, ...]) -> list[str]:
