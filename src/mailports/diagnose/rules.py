@@ -15,7 +15,7 @@ from mailports.diagnose.seen import Seen
 from mailports.diagnose.sharing import shadowed_listener, shared_port
 from mailports.diagnose.squatters import ephemeral_collision, rpc_squatter
 from mailports.diagnose.units import socket_unit_holds_port, stale_instance
-from mailports.model.facts import ALL
+from mailports.model.facts import ALL, NONE
 from mailports.model.findings import ERROR, NOTE, SEVERITIES, WARNING, Diagnosis, Finding, Unknown
 from mailports.record import Record
 
@@ -56,7 +56,7 @@ def diagnose(snapshot: Snapshot) -> Diagnosis:
     """Return what the rules make of a Snapshot: findings, the most severe first, and what they couldn't judge."""
     seen = Seen(snapshot)
     findings: list[Finding] = []
-    unknown: list[Unknown] = _blind_spots(snapshot)
+    unknown: list[Unknown] = [*_blind_spots(snapshot), *_hidden_holders(seen)]
     for rule in RULES:
         for said in rule.judge(seen):
             if isinstance(said, Finding):
@@ -104,6 +104,17 @@ def _blind_spots(snapshot: Snapshot) -> list[Unknown]:
             where = "" if look.netns in (None, "here") else f" of namespace {look.netns}"
             spots.append(Unknown(f"{_SPOKEN.get(look.fact, look.fact)}{where}", look.why, look.how_to_see, hides))
     return spots
+
+
+def _hidden_holders(seen: Seen) -> Iterator[Unknown]:
+    """Listeners whose process couldn't be seen. What that could hide, each rule says itself."""
+    hidden = [s for s in seen.listeners if s.holders_extent == NONE and seen.is_of_interest(s)]
+    for look in seen.snapshot.looks:
+        if look.fact == "holders" and look.extent != ALL and look.why and hidden:
+            what = (
+                f"the processes behind {len(hidden)} listeners" if len(hidden) > 1 else "the process behind a listener"
+            )
+            yield Unknown(what, look.why, look.how_to_see)
 
 
 _SPOKEN = {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mailports.diagnose.seen import Seen
-    from mailports.model.facts import Socket
+    from mailports.model.facts import Holder, Socket
     from mailports.model.findings import Finding
 
 
@@ -83,12 +83,25 @@ def _squats(seen: Seen, sockets: list[Socket], squatter: Party) -> Finding:
 _RPC_PORTS = frozenset((111, 2049, 20048))
 
 
+def is_rpc(holder: Holder) -> bool:
+    """Whether a process is an RPC program, whose ports the system hands out."""
+    program = program_of_holder(holder)
+    return program is not None and program.kind == "rpc"
+
+
 def _rpc_party(seen: Seen, socket: Socket) -> Party | None:
     for holder in socket.holders:
-        program = program_of_holder(holder)
-        if program is not None and program.kind == "rpc":
-            name = holder.name or program.product
-            return Party("holder", name, program.product, endpoint=socket.endpoint, pid=holder.pid, unit=holder.unit)
+        if is_rpc(holder):
+            program = program_of_holder(holder)
+            name = holder.name or "an RPC program"
+            return Party(
+                "holder",
+                name,
+                program.product if program else None,
+                endpoint=socket.endpoint,
+                pid=holder.pid,
+                unit=holder.unit,
+            )
     is_kernels = socket.peer is not None and socket.peer.port in _RPC_PORTS and not socket.holders
     if is_kernels and socket.state not in ("listen", "time-wait") and seen.is_all("listeners", socket.endpoint.netns):
         listeners = seen.at(socket.endpoint.netns, socket.endpoint.protocol, socket.endpoint.port)

@@ -6,7 +6,7 @@ from mailports.bind import receiver, would_bind
 from mailports.catalogue.ports import port_of
 from mailports.diagnose.rules import diagnose
 from mailports.diagnose.seen import Seen
-from mailports.diagnose.squatters import port_range, port_ranges
+from mailports.diagnose.squatters import is_rpc, port_range, port_ranges
 from mailports.model.facts import ALL, ANY4, ANY6, Endpoint
 from mailports.model.findings import Unknown
 from mailports.model.stories import Judged, Question, Receiver, Story
@@ -47,6 +47,7 @@ def tell(snapshot: Snapshot, question: Question) -> Story:
         tuple(c for c in snapshot.containers if netns == "here" and _is_published(c.publishes, protocol, number)),
         tuple(u for u in snapshot.units if any(_mentions(text, number) for text in u.listens)),
         _is_ephemeral(seen, question),
+        512 <= number < 1024 and any(is_rpc(h) for s in seen.listeners for h in s.holders),
         tuple(f for f in diagnosis.findings if _is_about(f.endpoints, question)),
         (*diagnosis.unknown, *_unseen(seen, question)),
     )

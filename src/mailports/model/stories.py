@@ -78,6 +78,7 @@ class Story(Record):
         publishes: containers that publish it.
         candidates: socket units that would listen there.
         is_ephemeral: whether the kernel may give it to an outgoing connection; null unknown.
+        is_rpc_range: whether RPC programs, some of which run here, may be given it by bindresvport(3).
         findings: what is wrong on it.
         unknown: what couldn't be seen.
     """
@@ -95,5 +96,6 @@ class Story(Record):
     publishes: tuple[Container, ...]
     candidates: tuple[Unit, ...]
     is_ephemeral: bool | None
+    is_rpc_range: bool
     findings: tuple[Finding, ...]
     unknown: tuple[Unknown, ...]

@@ -125,7 +125,12 @@ class Search:
         is_informed = all(s.cgroup and s.cgroup != "/" for link, s in links.items() if not self._found[link])
         limit = self._spent + SPARE if is_informed and not self._everyone else None
         is_complete = True
-        for pid in self._host.pids():
+        try:
+            pids = self._host.pids()
+        except HostError:
+            self.unreadable += 1
+            return False
+        for pid in pids:
             if pid in self._visited:
                 continue
             if limit is not None and self._spent > limit:

@@ -211,15 +211,13 @@ class _Observation:
             self.looks.append(Look("lookups", label, SOME, "sock_diag", str(error)))
 
     def _look_at_netfilter(self, inside: Host, label: str) -> None:
-        from mailports.observe.netfilter import has_rules, look_at_rules
+        from mailports.observe.netfilter import look_at_netfilter
 
-        if has_rules(inside):
-            reading, look = look_at_rules(inside, label)
+        reading, look = look_at_netfilter(inside, label)
+        self.looks.append(look)
+        if reading is not None:
             self.redirects += reading.redirects
             self.gates += reading.gates
-            self.looks.append(look)
-        else:
-            self.looks.append(Look("netfilter", label, ALL, "nfnetlink"))
 
     # Holders
 

@@ -21,6 +21,8 @@ from mailports.observe.processes import container_of, read_cgroup, unit_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mailports.door import Host
 
 HERE = "here"
@@ -52,7 +54,7 @@ def take_census(host: Host, *, everyone: bool) -> Census:
     entered: dict[int, int] = {}
     own = _look(host, "self/ns/net") or _look(host, "self/net/tcp")
     if everyone:
-        for pid in host.pids():
+        for pid in _pids(host):
             inode = _look(host, f"{pid}/ns/net")
             if inode is not None:
                 by_inode.setdefault(inode, []).append(pid)
@@ -108,6 +110,13 @@ def _join(host: Host, by_inode: dict[int, list[int]], untraced: dict[int, list[i
     for entry, pids in untraced.items():
         inode = known.get(entry) or entry
         by_inode[inode] = sorted(by_inode.get(inode, []) + pids)
+
+
+def _pids(host: Host) -> Iterable[int]:
+    try:
+        return host.pids()
+    except HostError:
+        return ()  # no /proc: our own namespace is all there is to see
 
 
 def _look(host: Host, path: str) -> int | None:

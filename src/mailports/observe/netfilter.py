@@ -25,20 +25,35 @@ if TYPE_CHECKING:
 _NFT_MSG_GETTABLE = 10 << 8 | 1
 _NLM_F_REQUEST, _NLM_F_DUMP = 1, 0x300
 _GET_TABLES = struct.pack("=IHHIIBBH", 20, _NFT_MSG_GETTABLE, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0, 0, 0, 0)
-_NO_SUBSYSTEM = ("EINVAL", "ENOENT", "EPROTONOSUPPORT", "EOPNOTSUPP", "EAFNOSUPPORT")
+_NO_SUBSYSTEM = ("EINVAL", "EPROTONOSUPPORT", "EOPNOTSUPP")  # a kernel without nf_tables, or without nfnetlink
+_NLMSG_DONE = 3
 _LISTED = 1000
 
 
-def has_rules(host: Host) -> bool:
-    """Whether the kernel has any netfilter table in this namespace; true where it can't be asked."""
-    if legacy_tables(host):
-        return True
+def look_at_netfilter(host: Host, netns: str) -> tuple[Reading | None, Look]:
+    """Return a namespace's redirects and gates (None where it has no rules at all), and how far they were seen."""
+    try:
+        has_tables = _has_tables(host)
+    except HostError as error:
+        if error.is_permission and host.uid != 0:
+            why = "only root may read netfilter rules"
+            return None, Look("netfilter", netns, NONE, "nfnetlink", why, "run as root")
+        has_tables = True  # let the tools say what is wrong
+    if not has_tables and not legacy_tables(host):
+        return None, Look("netfilter", netns, ALL, "nfnetlink")
+    return _read_rules(host, netns)
+
+
+def _has_tables(host: Host) -> bool:
+    """Whether nf_tables has a table in this namespace. Raises HostError where the kernel won't say."""
     try:
         answer = host.netfilter(_GET_TABLES)
     except HostError as error:
-        return error.errno not in _NO_SUBSYSTEM
-    _, kind = struct.unpack_from("=IH", answer, 0) if len(answer) >= 16 else (0, 3)
-    return bool(kind != 3)  # NLMSG_DONE at once: no table
+        if error.errno in _NO_SUBSYSTEM:
+            return False
+        raise
+    _, kind = struct.unpack_from("=IH", answer, 0) if len(answer) >= 16 else (0, _NLMSG_DONE)
+    return bool(kind != _NLMSG_DONE)
 
 
 def legacy_tables(host: Host) -> bool:
@@ -53,8 +68,7 @@ def legacy_tables(host: Host) -> bool:
     return False
 
 
-def look_at_rules(host: Host, netns: str) -> tuple[Reading, Look]:
-    """Return a namespace's redirects and gates, and how far they could be seen."""
+def _read_rules(host: Host, netns: str) -> tuple[Reading, Look]:
     from mailports.firewalls.netfilter import read_netfilter
 
     printed, refusals = _print(host)

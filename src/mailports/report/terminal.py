@@ -202,9 +202,11 @@ def render_story(story: Story, style: Style) -> list[str]:
     lines += _section("also there", [_socket_line(s) for s in story.others], style)
     lines += _section("lingering", _lingering(story.lingering), style)
     candidates = [f"{u.name} ({u.active}) listens on {', '.join(u.listens)}" for u in story.candidates]
-    lines += _section("may take it", candidates, style)
     if story.is_ephemeral:
-        lines += _section("", ["the kernel may give it to an outgoing connection (ephemeral, not reserved)"], style)
+        candidates.append("the kernel may give it to an outgoing connection (ephemeral, not reserved)")
+    if story.is_rpc_range:
+        candidates.append("an RPC program may be given it by bindresvport(3), and some run here")
+    lines += _section("may take it", candidates, style)
     for found in story.findings:
         lines += ["", *render_finding(found, style)]
     if story.unknown:
@@ -282,7 +284,7 @@ def _receivers(receivers: tuple[Receiver, ...]) -> list[str]:
             continue
         to = " or ".join(dict.fromkeys(shown(e) for e in first.endpoints))
         shared = ", shared by hash" if len(first.endpoints) > 1 else ""
-        who = holders_text(first.holders, "some") if first.holders else "a holder that wasn't seen"
+        who = holders_text(first.holders, "none") if first.holders else "a holder that wasn't seen"
         texts.append(f"{targets}: to {to}{shared}, {who} ({first.source})")
     return texts
 
