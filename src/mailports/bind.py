@@ -22,6 +22,8 @@ Limits:
     * Addresses that only a route of type `local` makes the host's, VRFs, security modules, BPF and
       TCP_REPAIR aren't seen.
     * A device is known or null, and null means "not bound to one".
+
+They are one piece: every rule needs the same view of a socket, and apart they could drift.
 """
 
 from __future__ import annotations

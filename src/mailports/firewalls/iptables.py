@@ -10,6 +10,8 @@ Source: iptables(8), iptables-extensions(8), iptables/xshared.c and libxtables/x
 
 Limits: the tables raw, mangle, nat, filter and security; POSTROUTING is left out. A quoted argument may run
 over at most `_JOINED_LINES` lines. A target that isn't known and isn't a chain is a problem, no gate.
+
+It is one piece: a match means nothing without the rule and the chain that it stands in.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ Limits: bridge, netdev and arp tables, ingress and postrouting are left out. A s
 beyond `_ALTERNATIVES` elements is kept as text. `queue` hands the verdict to a program: a problem, no gate.
 nft 1.0.6 doesn't print the family of ``meta nfproto ipv6 … reject with tcp reset`` in an inet table, as text
 or as JSON (it does with a `counter` before the reject): such a gate is taken to be both families'.
+
+It is one piece: an expression of a rule means nothing without the table, set or map that it names.
 """
 
 from __future__ import annotations

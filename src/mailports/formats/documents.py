@@ -6,19 +6,7 @@ A document is a noun as well, so that its JSON, its decoder and its schema come 
 from __future__ import annotations
 
 from mailports.formats.shape import ShapeError, decode, encode, schema
-from mailports.model.facts import (
-    Address,
-    Container,
-    Gate,
-    Look,
-    Lookup,
-    Namespace,
-    Redirect,
-    Setting,
-    Snapshot,
-    Socket,
-    Unit,
-)
+from mailports.model.facts import Look, Namespace, Snapshot
 from mailports.model.findings import Diagnosis, Finding, Unknown
 from mailports.model.overview import Listener, Overview
 from mailports.model.stories import Story
@@ -99,49 +87,11 @@ class Why(Record):
     stories: tuple[Story, ...]
 
 
-class Saved(Record):
-    """What `mailports snapshot` writes: the Snapshot, with its version.
-
-    Attributes:
-        schema: `mailports.snapshot/1`.
-        host: the host's name.
-        taken_at: when, RFC 3339 in UTC.
-        system: `Linux`, `Darwin`, …
-        release: the kernel's release.
-        looks: what was looked at, and how far.
-        namespaces: the network namespaces that were found; `here` first.
-        sockets: listeners, bound sockets, and those connections that explain something.
-        units: the systemd units that matter to the sockets.
-        containers: containers, and published ports whose container is unknown.
-        redirects: netfilter rules that take traffic elsewhere.
-        gates: netfilter rules and policies that let it in or not.
-        settings: kernel settings.
-        addresses: the host's addresses.
-        lookups: which listener the kernel says gets a packet.
-    """
-
-    schema: str
-    host: str
-    taken_at: str
-    system: str
-    release: str
-    looks: tuple[Look, ...]
-    namespaces: tuple[Namespace, ...] = ()
-    sockets: tuple[Socket, ...] = ()
-    units: tuple[Unit, ...] = ()
-    containers: tuple[Container, ...] = ()
-    redirects: tuple[Redirect, ...] = ()
-    gates: tuple[Gate, ...] = ()
-    settings: tuple[Setting, ...] = ()
-    addresses: tuple[Address, ...] = ()
-    lookups: tuple[Lookup, ...] = ()
-
-
 KINDS: dict[str, tuple[str, Any]] = {
     "status": ("mailports.status/1", Status),
     "findings": ("mailports.findings/1", Findings),
     "why": ("mailports.why/1", Why),
-    "snapshot": ("mailports.snapshot/1", Saved),
+    "snapshot": ("mailports.snapshot/1", Snapshot),
 }
 """By kind: the schema's name with its version, and the noun."""
 
@@ -203,7 +153,9 @@ def to_json(document: Any, *, indent: int | None = 2) -> str:
 
 def snapshot_to_json(snapshot: Snapshot) -> str:
     """Return a Snapshot as the text of a file."""
-    return to_json(Saved(KINDS["snapshot"][0], *snapshot))
+    import json
+
+    return json.dumps({"schema": KINDS["snapshot"][0], **encode(snapshot)}, indent=2, ensure_ascii=False) + "\n"
 
 
 def snapshot_from_json(text: str) -> Snapshot:
@@ -226,10 +178,10 @@ def snapshot_from_json(text: str) -> Snapshot:
         shown = f"schema {name!r}" if isinstance(name, str) else "no key `schema`"
         raise FormatError(f"expected a Snapshot ({expected}), got {shown}; `mailports snapshot` writes one")
     try:
-        saved = decode(Saved, value)
+        snapshot: Snapshot = decode(Snapshot, value)
     except ShapeError as error:
         raise FormatError(str(error)) from error
-    return Snapshot(*saved[1:])
+    return snapshot
 
 
 def json_schema(kind: str) -> dict[str, Any]:
@@ -237,7 +189,8 @@ def json_schema(kind: str) -> dict[str, Any]:
     name, noun = KINDS[kind]
     definitions: dict[str, Any] = {}
     body = schema(noun, definitions)
-    body["properties"]["schema"] = {"const": name}
+    body["properties"] = {**body["properties"], "schema": {"const": name}}
+    body["required"] = list(dict.fromkeys(["schema", *body["required"]]))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": name,

@@ -16,18 +16,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mailports.door import Clock
-    from mailports.observe.look import Scope
 
 _UNSEEN = ("bound", "units", "containers", "netfilter", "settings")
 
 
-def observe_elsewhere(clock: Clock, host: str, system: tuple[str, str], scope: Scope) -> Snapshot:
+def observe_elsewhere(clock: Clock, host: str, system: tuple[str, str], *, udp: bool) -> Snapshot:
     """Return what psutil sees. Raises HostError where it isn't installed or is refused altogether."""
     try:
         import psutil
     except ImportError as error:
         raise HostError("look at sockets", "", "psutil isn't installed", "pip install psutil") from error
-    kind = "inet" if scope.udp or scope.everything else "tcp"
+    kind = "inet" if udp else "tcp"
     try:
         rows = psutil.net_connections(kind)
     except psutil.AccessDenied as error:

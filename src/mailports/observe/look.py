@@ -75,7 +75,7 @@ def observe(host: Host, scope: Scope = Scope()) -> Snapshot:  # noqa: B008 -- im
     if system[0] != "Linux":
         from mailports.observe.elsewhere import observe_elsewhere
 
-        return observe_elsewhere(host, host.name(), system, scope)
+        return observe_elsewhere(host, host.name(), system, udp=scope.udp or scope.everything)
     return _Observation(host, scope).snapshot()
 
 
