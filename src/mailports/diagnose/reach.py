@@ -251,21 +251,34 @@ def _judge_publish(seen: Seen, container: Container, publishes: list[Publish]) -
 
 
 def _redirected_to_loopback(seen: Seen) -> Iterator[Finding]:
+    """REDIRECT leads to the incoming device's address, so loopback gets nothing; DNAT to 127.0.0.1 is a martian."""
     for redirect in seen.snapshot.redirects:
-        if redirect.hook != "prerouting" or redirect.kind == "tproxy" or redirect.to_address is not None:
+        is_to_loopback = redirect.to_address is not None and is_loopback(redirect.to_address)
+        if redirect.hook != "prerouting" or redirect.kind == "tproxy":
+            continue
+        if redirect.to_address is not None and not (is_to_loopback and _drops_martians(seen, redirect.netns)):
             continue
         for port in _mail_ports_of(redirect):
             target = redirect.to_ports[0] if redirect.to_ports else port.number
             there = seen.at(redirect.netns, port.protocol, target)
-            if there and all(is_loopback(s.endpoint.address) for s in there):
+            if there and (is_to_loopback or all(is_loopback(s.endpoint.address) for s in there)):
+                where = f"port {target}, which is on loopback only"
+                if is_to_loopback:
+                    where = "loopback, which nothing from outside reaches"
                 yield _only_loopback(
                     seen,
                     there,
                     port,
                     ERROR,
-                    f"traffic to port {port.number} is redirected to port {target}, which is on loopback only",
+                    f"traffic to port {port.number} is taken to {where}",
                     _rule_evidence(redirect),
                 )
+
+
+def _drops_martians(seen: Seen, netns: str | None) -> bool:
+    """Whether the kernel refuses packets to 127/8 from a device (no `route_localnet` anywhere); false if unknown."""
+    values = [s.value for s in seen.snapshot.settings if s.netns == netns and s.name.endswith(".route_localnet")]
+    return seen.is_all("settings", netns) and bool(values) and all(value == "0" for value in values)
 
 
 def _let_in_to_loopback(seen: Seen) -> Iterator[Finding]:

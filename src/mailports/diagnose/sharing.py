@@ -128,13 +128,19 @@ def shadowed_listener(seen: Seen) -> Iterator[Finding | Unknown]:
 
 
 def _shadows(specific: Socket, wide: Socket) -> bool:
-    if specific is wide or specific.endpoint.device != wide.endpoint.device or not is_wildcard(wide.endpoint.address):
+    """Whether one listener gets what the other would: by its address, its family, or its device."""
+    near, far = specific.endpoint, wide.endpoint
+    if specific is wide or far.device not in (None, near.device):
         return False
-    if wide.family == 6 and specific.family == 4 and wide.endpoint.v6only is not False:
+    if wide.family == 6 and specific.family == 4 and far.v6only is not False:
         return False  # it leaves IPv4 alone, or that isn't known
-    if is_wildcard(specific.endpoint.address):
+    if near.device != far.device and near.address == far.address:
+        return True
+    if not is_wildcard(far.address):
+        return False
+    if is_wildcard(near.address):
         return specific.family == 4 and wide.family == 6
-    return covers(wide, specific.endpoint.address)
+    return covers(wide, near.address)
 
 
 def _shadowed(seen: Seen, pairs: list[tuple[Socket, Socket]]) -> Finding:
@@ -145,7 +151,9 @@ def _shadowed(seen: Seen, pairs: list[tuple[Socket, Socket]]) -> Finding:
     port = catalogue_port(specific.endpoint)
     only_loopback = all(is_loopback(s.endpoint.address) for s, _ in pairs)
     severity = WARNING if only_loopback or (port is not None and not port.is_mail) else ERROR
-    taken = "IPv4" if is_wildcard(specific.endpoint.address) else "that address"
+    taken = "that address"
+    if is_wildcard(specific.endpoint.address):
+        taken = "IPv4" if specific.endpoint.device is None else f"what comes in by {specific.endpoint.device}"
     number = specific.endpoint.port
     rule = ways.RULE_COMPANION if port is not None and not port.is_mail else ways.RULE_SECOND_MTA
     remedies = [

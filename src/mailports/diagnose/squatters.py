@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mailports import remedies as ways
+from mailports.bind import covers
 from mailports.diagnose.made import connection, finding, listens
 from mailports.diagnose.seen import (
     catalogue_port,
@@ -140,7 +141,7 @@ def _collisions(seen: Seen) -> Iterator[Finding | Unknown]:
             continue
         if not seen.is_all("listeners", e.netns) or seen.at(e.netns, e.protocol, e.port):
             continue
-        if _rpc_party(seen, socket) is not None or not _is_outgoing(socket):
+        if _rpc_party(seen, socket) is not None or not _is_outgoing(seen, socket):
             continue
         owner = seen.owner(socket)
         name = owner.name if owner else "an outgoing connection"
@@ -156,14 +157,17 @@ def _collisions(seen: Seen) -> Iterator[Finding | Unknown]:
         )
 
 
-def _is_outgoing(socket: Socket) -> bool:
+def _is_outgoing(seen: Seen, socket: Socket) -> bool:
     """Whether a connection whose listener is gone went out rather than came in.
 
-    The kernel chose its port, and the far end is a port that servers have. Both could be true of a
-    connection that came in only from a client that bound a server's port itself.
+    The kernel chose its port, and the far end is a listener here or a port that servers have. Both could be
+    true of a connection that came in only from a client that bound a server's port itself.
     """
     peer = socket.peer
-    return socket.autobound is True and peer is not None and (peer.port < 1024 or catalogue_port(peer) is not None)
+    if peer is None or socket.autobound is not True:
+        return False
+    here = any(covers(s, peer.address) for s in seen.at(peer.netns, peer.protocol, peer.port))
+    return here or peer.port < 1024 or catalogue_port(peer) is not None
 
 
 def _exposed_to_collision(seen: Seen) -> Iterator[Finding | Unknown]:

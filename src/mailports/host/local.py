@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 SEARCH_PATH = ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin")
 """Where programs are looked for: never the caller's PATH, since root may run this."""
 
+_OF_NAMESPACE = ("/proc/sys/net/", "/proc/thread-self/")
+"""Where what is read depends on the network namespace of the thread that reads."""
+
 _CLONE_NEWNET = 0x40000000
 _AF_NETLINK, _NETLINK_ROUTE, _NETLINK_SOCK_DIAG, _NETLINK_NETFILTER = 16, 0, 4, 12
 _NLMSG_ERROR, _NLMSG_DONE, _NLM_F_MULTI = 2, 3, 2
@@ -60,17 +63,15 @@ class Machine:
 
     def read(self, path: str, limit_bytes: int = 1 << 20) -> bytes:
         """Return the first `limit_bytes` of a regular file."""
-        if self._netns is not None and path.startswith(("/proc/sys/net/", "/proc/thread-self/")):
+        if self._netns is not None and path.startswith(_OF_NAMESPACE):
             return self._inside(lambda: _read(path, limit_bytes))
         return _read(path, limit_bytes)
 
     def names(self, path: str) -> list[Name]:
         """Return what is in a directory, in no order."""
-        try:
-            with os.scandir(path) as entries:
-                return [Name(e.name, e.inode(), _kind(e)) for e in entries]
-        except OSError as error:
-            raise _host_error("read directory", path, error) from error
+        if self._netns is not None and path.startswith(_OF_NAMESPACE):
+            return self._inside(lambda: _names(path))
+        return _names(path)
 
     def link(self, path: str) -> str:
         """Return where a symbolic link points."""
@@ -340,6 +341,14 @@ def _read(path: str, limit_bytes: int) -> bytes:
         raise _host_error("read", path, error) from error
     finally:
         os.close(file)
+
+
+def _names(path: str) -> list[Name]:
+    try:
+        with os.scandir(path) as entries:
+            return [Name(e.name, e.inode(), _kind(e)) for e in entries]
+    except OSError as error:
+        raise _host_error("read directory", path, error) from error
 
 
 def _kind(entry: os.DirEntry[str]) -> str:

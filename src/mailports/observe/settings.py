@@ -38,7 +38,27 @@ def read_settings(files: Files, netns: str) -> tuple[list[Setting], Look]:
             continue
         value = printable(b" ".join(raw.split()))
         found.append(Setting(name, value, None if name in OF_HOST else netns))
+    found += _route_localnet(files, netns)
     if refused is not None or not found:
         why = str(refused) if refused else "/proc/sys/net can't be read"
         return found, Look("settings", netns, SOME if found else NONE, "/proc/sys", why, None)
     return found, Look("settings", netns, ALL, "/proc/sys")
+
+
+def _route_localnet(files: Files, netns: str) -> list[Setting]:
+    """Whether a device may pass packets to 127/8: by device, since one is enough."""
+    found = []
+    try:
+        devices = sorted(name.name for name in files.names("/proc/sys/net/ipv4/conf"))
+    except HostError:
+        return []
+    for device in devices[:_DEVICES]:
+        try:
+            raw = files.read(f"/proc/sys/net/ipv4/conf/{device}/route_localnet", 64)
+        except HostError:
+            continue
+        found.append(Setting(f"net.ipv4.conf.{printable(device)}.route_localnet", printable(raw.strip()), netns))
+    return found
+
+
+_DEVICES = 256

@@ -87,7 +87,7 @@ def _table(listeners: tuple[Listener, ...], diagnosis: Diagnosis, style: Style) 
     cells = [_cells(row, with_netns=with_netns) for row in rows]
     head = ["PORT", "SERVICE", "ADDRESS", *(["NAMESPACE"] if with_netns else []), "HELD BY"]
     widths = [max(len(c[n]) for c in [head, *cells]) for n in range(len(head) - 1)]
-    limits = {1: 16, 2: max(17, style.width // 3)}
+    limits = {1: 20, 2: max(17, style.width // 3)}
     widths = [min(w, limits.get(n, w)) for n, w in enumerate(widths)]
     lines = [style.paint("  " + _line(head, widths), "dim")]
     indent = " " * (sum(widths) + 2 * len(widths) + 2)
