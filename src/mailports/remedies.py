@@ -3,7 +3,8 @@
 The rules, in the order in which they decide:
 
 1. The public MX's port 25, on any address that isn't loopback, never moves (RFC 5321 5.1).
-2. A listener that nobody configured yields to one that an administrator wrote.
+2. A listener that nobody configured yields to one that an administrator wrote; a program that has no business
+   on a port yields to the port's own service.
 3. A back end moves inward, behind its front.
 4. Standard client ports move only as a last resort.
 5. Internal ports on loopback move freely, with every reference.
@@ -52,6 +53,7 @@ KINDS = frozenset(
 
 RULE_MX = "1: port 25 of the public MX never moves"
 RULE_UNCONFIGURED = "2: a listener that nobody configured yields to one that was written"
+RULE_STRANGER = "2: who has no business on a port yields to the port's own service"
 RULE_BACK_END = "3: a back end moves inward, behind its front"
 RULE_CLIENT_PORT = "4: standard client ports move only as a last resort"
 RULE_INTERNAL = "5: internal ports on loopback move freely, with every reference"
@@ -72,12 +74,11 @@ STOP_COMMANDS = {
 """How a product stops an instance that no unit runs, where it has a command for that."""
 
 
-def stop(unit_or_name: str, name: str, rule: str, because: str) -> Remedy:
+def stop(unit_or_name: str, rule: str, because: str, *, has_queue: bool, moves: str | None) -> Remedy:
     """Return the remedy that one party stops: the unit with its triggers, and not again at the next boot."""
-    return Remedy(
-        f"stop:{unit_or_name}", "stop", f"Stop and disable {unit_or_name}, its queue drained or named first: {because}",
-        rule, name,
-    )  # fmt: skip
+    queue = ", its queue drained or named first" if has_queue else ""
+    summary = f"Stop and disable {unit_or_name}{queue}: {because}"
+    return Remedy(f"stop:{unit_or_name}", "stop", summary, rule, moves)
 
 
 def separate(name: str, port: int, rule: str, *, moves: str | None) -> Remedy:

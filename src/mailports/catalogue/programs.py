@@ -87,7 +87,7 @@ PROGRAMS: tuple[Program, ...] = (
     Program("dkimpy-milter", "filter", ("dkimpy-milter",), (), ("dkimpy-milter.service",)),
     Program("amavis", "filter", ("amavisd-new", "amavisd"), ("/amavis",), ("amavis.service",)),
     Program("spamassassin", "filter", ("spamd",), ("/spamd",), ("spamd.service", "spamassassin.service")),
-    Program("clamd", "filter", ("clamd",), ("/clamd",), ("clamav-daemon.service", "clamd@scan.service"), adopts=None),
+    Program("clamd", "filter", ("clamd",), ("/clamd",), ("clamav-daemon.service", "clamd@.service"), adopts=None),
     Program("clamav-milter", "filter", ("clamav-milter",), ("/clamav-milter",), ("clamav-milter.service",)),
     Program("spamass-milter", "filter", ("spamass-milter",), ("/spamass-milter",), ("spamass-milter.service",)),
     Program("milter-greylist", "filter", ("milter-greylist",), ("/milter-greylist",), ("milter-greylist.service",)),
@@ -186,13 +186,14 @@ def _identify(name: str | None, exe: str | None, unit: str | None) -> Program | 
 def _by_path(path: str) -> Program | None:
     """A directory of the product's name, or an executable whose name begins with it."""
     folder, _, base = path.rpartition("/")
-    in_home = folder.startswith(("/home/", "/root/", "/tmp/"))  # noqa: S108 -- a path to compare with, not to write
+    if folder.startswith(("/home/", "/root/", "/tmp/", "/srv/")):  # noqa: S108 -- a path to compare with
+        folder = ""  # whose folder is called what says nothing
     for program in PROGRAMS:
         for part in program.paths:
             if part.endswith("/"):
-                if part in path:
+                if part in f"{folder}/":
                     return program
-            elif base.startswith(part[1:]) or path.endswith(part) or (f"{part}/" in path and not in_home):
+            elif base.startswith(part[1:]) or path.endswith(part) or f"{part}/" in f"{folder}/":
                 return program
     return None
 
@@ -200,12 +201,10 @@ def _by_path(path: str) -> Program | None:
 def _by_name(name: str | None, *, generic: bool) -> Program | None:
     if not name:
         return None
-    found = _BY_NAME.get(name)
-    if found is None:  # a script's title: `postgrey --pidf`, `/usr/sbin/spamd`, `amavisd-new (ch`
-        found = _BY_NAME.get(name.split(" ", 1)[0].rpartition("/")[2])
-    if found is not None and name in _GENERIC and not generic:
-        return None
-    return found
+    bare = name
+    if bare not in _BY_NAME:  # a script's title: `postgrey --pidf`, `/usr/sbin/spamd`, `amavisd-new (ch`
+        bare = name.split(" ", 1)[0].rpartition("/")[2]
+    return None if bare in _GENERIC and not generic else _BY_NAME.get(bare)
 
 
 def program_of_unit(unit: str | None) -> Program | None:
@@ -228,7 +227,7 @@ def _by_unit(unit: str | None) -> Program | None:
     if found is None and "@" in unit:
         stem, _, rest = unit.partition("@")
         suffix = rest[rest.rfind(".") :] if "." in rest else ""
-        found = _BY_UNIT.get(f"{stem}{suffix}")
+        found = _BY_UNIT.get(f"{stem}@{suffix}") or _BY_UNIT.get(f"{stem}{suffix}")
     return found
 
 

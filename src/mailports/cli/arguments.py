@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from mailports.cli.output import show
 from mailports.faults import InputError
 from mailports.model.facts import printable
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that fails as the rest of the program does: `error: …`, a hint, status 2."""
+
+    def print_help(self, file: object = None) -> None:
+        """Print the help as all else is printed, so that a reader that has gone is no error."""
+        del file
+        show([self.format_help().rstrip("\n")])
 
     def error(self, message: str) -> NoReturn:
         """Raise what was wrong with the command line."""

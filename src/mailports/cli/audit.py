@@ -7,7 +7,10 @@ import sys
 from mailports.cli.arguments import add_fail_on, add_source, parser_of
 from mailports.cli.output import exit_status, show, snapshot_of, style_of
 from mailports.diagnose.rules import diagnose
+from mailports.faults import Fault
+from mailports.model.facts import printable
 from mailports.observe.look import Scope
+from mailports.report.nagios import UNKNOWN, nagios_status, render_nagios
 
 
 def run(argv: list[str]) -> int:
@@ -18,11 +21,16 @@ def run(argv: list[str]) -> int:
     add_source(parser)
     add_fail_on(parser)
     options = parser.parse_args(argv)
-    snapshot = snapshot_of(options.source, Scope(everything=True, netns=options.netns or "all"))
+    scope = Scope(everything=True, netns=options.netns or "all")
+    try:
+        snapshot = snapshot_of(options.source, scope)
+    except Fault as fault:
+        if options.format != "nagios":
+            raise
+        show([f"MAILPORTS UNKNOWN - {printable(str(fault))}"])  # a plugin that couldn't look isn't CRITICAL
+        return UNKNOWN
     diagnosis = diagnose(snapshot)
     if options.format == "nagios":
-        from mailports.report.nagios import nagios_status, render_nagios
-
         show(render_nagios(diagnosis))
         return nagios_status(diagnosis)
     if options.format == "json":

@@ -29,22 +29,9 @@ exit status: 0 nothing to report, 1 findings, 2 it couldn't be done, 3 something
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     words = sys.argv[1:] if argv is None else argv
-    if words[:1] in (["--version"], ["-V"]):
-        from mailports import __version__
-
-        print(f"mailports {__version__}")
-        return 0
-    if words[:1] in (["--help"], ["-h"], ["help"]):
-        print(USAGE.format(verbs="\n".join(f"  {verb:<10} {text}" for verb, text in VERBS.items())), end="")
-        return 0
-    verb, rest = _verb(words)
     try:
-        return _run(verb, rest)
-    except BrokenPipeError:
-        # The reader has gone: `mailports | head`. What Python would still flush has nowhere to go.
-        import os
-
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _run(*_verb(words))
+    except BrokenPipeError:  # the reader has gone: `mailports | head`
         return 2
     except KeyboardInterrupt:
         return 130
@@ -52,6 +39,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _verb(words: list[str]) -> tuple[str, list[str]]:
     first = words[0] if words else ""
+    if first in ("--version", "-V", "--help", "-h", "help"):
+        return ("version" if first in ("--version", "-V") else "help"), []
     if first in VERBS:
         return first, words[1:]
     if not first or first.startswith("-"):
@@ -68,6 +57,8 @@ def _run(verb: str, rest: list[str]) -> int:
     if debug:
         rest = [word for word in rest if word != "--debug"]
     try:
+        if verb in ("version", "help"):
+            return _say_what_it_is(verb)
         return int(import_module(f"mailports.cli.{verb}").run(rest))
     except Fault as fault:
         if debug:
@@ -84,6 +75,20 @@ def _run(verb: str, rest: list[str]) -> int:
         what = f"{type(error).__name__}: {error}"
         _say(f"this is a bug in mailports {__version__}: {what}", "run it again with --debug and report what it prints")
         return 2
+
+
+def _say_what_it_is(verb: str) -> int:
+    from mailports import __version__
+
+    verbs = "\n".join(f"  {name:<10} {text}" for name, text in VERBS.items())
+    text = f"mailports {__version__}" if verb == "version" else USAGE.format(verbs=verbs).rstrip("\n")
+    try:
+        print(text, flush=True)
+    except OSError:  # what else there is to do about it, and to say, is known there
+        from mailports.cli.output import show
+
+        show([text])
+    return 0
 
 
 def _say(message: str, hint: str | None) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from mailports.faults import InputError
-from mailports.model.facts import Snapshot, printable
+from mailports.faults import HostError, InputError
+from mailports.model.facts import Snapshot, natural, port_number, printable
 from mailports.report.style import Style
 
 TYPE_CHECKING = False
@@ -63,8 +63,11 @@ def _read(source: str) -> Snapshot:
 
 def _within(snapshot: Snapshot, netns: str) -> Snapshot:
     """The part of a saved Snapshot that --netns names."""
-    if netns in ("near", "all"):
+    if netns == "all":
         return snapshot
+    if netns == "near":
+        near = {n.label for n in snapshot.namespaces if n.label == "here" or n.mount}
+        return snapshot._replace(sockets=tuple(s for s in snapshot.sockets if s.endpoint.netns in near))
     labels = {n.label for n in snapshot.namespaces if netns in (n.label, n.label.partition(":")[2])}
     labels |= {n.label for n in snapshot.namespaces if netns.isdigit() and int(netns) in n.pids}
     if not labels:
@@ -80,8 +83,9 @@ def port_numbers(words: Iterable[str] | None) -> tuple[int, ...]:
     numbers: list[int] = []
     for word in words or ():
         for part in word.split(","):
-            if part.isdigit() and 0 < int(part) < 65536:
-                numbers.append(int(part))
+            number = port_number(part)
+            if number is not None:
+                numbers.append(number)
             elif ports_named(part):
                 numbers += [port.number for port in ports_named(part)]
             else:
@@ -102,16 +106,18 @@ def exit_status(diagnosis: Diagnosis, fail_on: str) -> int:
     return 0
 
 
-def style_of(stream: TextIO, color: str) -> Style:
+def style_of(stream: TextIO | None, color: str) -> Style:
     """Return what a stream's reader can see: colours by NO_COLOR, TERM and whether it is a terminal."""
+    if stream is None:  # closed: `>&-`
+        return Style()
     is_terminal = stream.isatty()
     wanted = color == "always" or (
         color == "auto" and is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     )
     width = 80
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdigit() and int(columns) > 0:
-        width = int(columns)
+    columns = natural(os.environ.get("COLUMNS", ""))
+    if columns:
+        width = columns
     elif is_terminal:
         try:
             width = os.get_terminal_size(stream.fileno()).columns or 80
@@ -123,7 +129,22 @@ def style_of(stream: TextIO, color: str) -> Style:
 
 def show(lines: Iterable[str]) -> None:
     """Print lines to standard output; what its encoding can't show is spelled out."""
+    if sys.stdout is None:  # closed: `>&-`
+        return
     text = "\n".join(lines) + "\n"
     encoding = sys.stdout.encoding or "ascii"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except OSError as error:
+        _give_up_output()
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise HostError("write to standard output", "", error.strerror or str(error)) from error
+
+
+def _give_up_output() -> None:
+    """What Python still has to flush at its end has nowhere to go."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -8,7 +8,7 @@ from mailports.cli.arguments import add_fail_on, add_source, parser_of
 from mailports.cli.output import exit_status, show, snapshot_of, style_of
 from mailports.diagnose.story import tell
 from mailports.faults import InputError
-from mailports.model.facts import printable
+from mailports.model.facts import natural, port_number, printable
 from mailports.model.findings import Diagnosis
 from mailports.model.stories import Question
 from mailports.observe.look import Scope
@@ -124,10 +124,11 @@ def _parts(word: str) -> tuple[str | None, str | None, str]:
 def _numbers(name: str, protocol: str | None, word: str) -> list[tuple[str, int]]:
     from mailports.catalogue.ports import ports_named
 
-    if name.isdigit():
-        if 0 < int(name) < 65536:
-            return [(protocol or "tcp", int(name))]
-        raise InputError(f"`{printable(word)}` is no port; expected 1 to 65535")
+    number = port_number(name)
+    if number is not None:
+        return [(protocol or "tcp", number)]
+    if name.lstrip("-").isdigit():
+        raise InputError(f"`{printable(word[:80])}` is no port; expected 1 to 65535")
     found = [(p.protocol, p.number) for p in ports_named(name) if protocol in (None, p.protocol)]
     if found:
         return found
@@ -140,7 +141,7 @@ def _numbers(name: str, protocol: str | None, word: str) -> list[tuple[str, int]
     from mailports.cli.main import VERBS
 
     raise InputError(
-        f"`{printable(word)}` is no verb, port or service",
+        f"`{printable(word[:80])}` is no verb, port or service",
         hint=f"verbs: {', '.join(VERBS)}; ports: 25, imaps, 127.0.0.1:25, [::]:587",
     )
 
@@ -153,7 +154,7 @@ def _canonical(address: str) -> str:
     try:
         parsed = ip_address(bare)
     except ValueError as error:
-        raise InputError(f"`{printable(address)}` is no IP address") from error
+        raise InputError(f"`{printable(address[:80])}` is no IP address") from error
     # As the kernel's own tables spell it: `::ffff:127.0.0.1`, not `::ffff:7f00:1`.
     return str(parsed) if parsed.version == 4 else inet_ntop(AF_INET6, parsed.packed)
 
@@ -162,8 +163,9 @@ def _user(name: str | None) -> tuple[int, bool | None]:
     """The uid of --as-user, and whether it may bind below 1024: only root is known to."""
     if name is None:
         return 0, True
-    if name.isdigit():
-        return int(name), int(name) == 0
+    number = natural(name)
+    if number is not None:
+        return number, number == 0
     try:
         from pwd import getpwnam
 

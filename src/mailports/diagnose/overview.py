@@ -41,7 +41,7 @@ def survey(
     held = {s.endpoint.port for s in snapshot.sockets if s.state == "listen" and s.endpoint.netns == HERE}
     absent = tuple(number for number in only or STANDARD if number not in held)
     rows = tuple(_listener(seen, s, diagnosis) for s in sockets)
-    return Overview(_summary(rows, diagnosis), rows, absent)
+    return Overview(_summary([s for s in sockets if _is_mail(seen, s)], diagnosis), rows, absent)
 
 
 def _place(socket: Socket) -> tuple[bool, str, int, str, bool, str, int]:
@@ -49,9 +49,9 @@ def _place(socket: Socket) -> tuple[bool, str, int, str, bool, str, int]:
     return e.netns != HERE, str(e.netns), e.port, e.protocol, ":" in e.address, e.address, socket.inode
 
 
-def _summary(rows: tuple[Listener, ...], diagnosis: Diagnosis) -> str:
+def _summary(sockets: list[Socket], diagnosis: Diagnosis) -> str:
     """`mail ports: 7 listening, 1 in conflict, 2 warnings`."""
-    listening = {(r.endpoint.netns, r.endpoint.protocol, r.endpoint.port) for r in rows if _is_mail(r)}
+    listening = {(s.endpoint.netns, s.endpoint.protocol, s.endpoint.port) for s in sockets}
     in_conflict = {
         (e.netns, e.protocol, e.port)
         for f in diagnosis.findings
@@ -67,9 +67,9 @@ def _summary(rows: tuple[Listener, ...], diagnosis: Diagnosis) -> str:
     return "mail ports: " + ", ".join(parts)
 
 
-def _is_mail(row: Listener) -> bool:
-    port = port_of(row.endpoint.protocol, row.endpoint.port)
-    return port is None or port.is_mail
+def _is_mail(seen: Seen, socket: Socket) -> bool:
+    port = port_of(socket.endpoint.protocol, socket.endpoint.port)
+    return port.is_mail if port is not None else seen.is_of_interest(socket)
 
 
 def publish_of(snapshot: Snapshot, socket: Socket) -> Publish | None:

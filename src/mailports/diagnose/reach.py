@@ -9,7 +9,7 @@ from mailports.diagnose.made import finding, listens
 from mailports.diagnose.seen import HERE, is_loopback, is_wildcard
 from mailports.flows import ABSENT, WRONG, breaks_of
 from mailports.model.facts import ANY4, ANY6, Endpoint, shown
-from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy
+from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy, Unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from mailports.catalogue.ports import Port
     from mailports.diagnose.seen import Owner, Seen
     from mailports.model.facts import Container, Gate, Publish, Redirect, Socket
-    from mailports.model.findings import Finding, Unknown
+    from mailports.model.findings import Finding
+
+
+_WHOSE_RULE = (Unknown("whether the rule is still needed", "rules don't say who wrote them, or what for"),)
 
 
 def redirected_port(seen: Seen) -> Iterator[Finding | Unknown]:
@@ -95,12 +98,17 @@ def _taken(seen: Seen, redirect: Redirect, port: Port, listeners: list[Socket], 
         remedies=[
             _remove(redirect, "if nobody needs it"),
             ways.stop(
-                owners[0].unit or name, name, ways.RULE_EQUALS, "if the traffic belongs where the rule leads"
-            )._replace(moves=None)
+                owners[0].target,
+                ways.RULE_EQUALS,
+                "if the traffic belongs where the rule leads",
+                has_queue=owners[0].has_queue,
+                moves=None,
+            )
             if owners
             else _remove(redirect, "or narrow it to the addresses that it is for"),
         ],
         breaks=breaks_of(port, WRONG),
+        unknown=_WHOSE_RULE,
         cause=_cause(redirect),
     )
 
@@ -130,11 +138,11 @@ def _outbound(redirect: Redirect, port: Port) -> Finding | None:
             ),
             _remove(redirect, "if it is no policy"),
         ],
-        breaks=breaks_of(port, WRONG)
-        and tuple(
+        breaks=tuple(
             b._replace(flow="outbound relay", effect="mail that this host sends goes to another server", hop=None)
             for b in breaks_of(port, WRONG)
         ),
+        unknown=_WHOSE_RULE,
         cause=_cause(redirect),
     )
 
@@ -163,6 +171,7 @@ def _leads_nowhere(seen: Seen, redirect: Redirect, port: Port, target_port: int,
             ),
         ],
         breaks=breaks_of(port, ABSENT),
+        unknown=_WHOSE_RULE,
         cause=_cause(redirect),
     )
 

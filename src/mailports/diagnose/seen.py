@@ -32,6 +32,16 @@ class Owner(Record):
     container: str | None = None
     pid: int | None = None
 
+    @property
+    def has_queue(self) -> bool:
+        """Whether stopping it may leave mail behind."""
+        return self.kind in ("mta", "suite")
+
+    @property
+    def target(self) -> str:
+        """What is stopped to stop it."""
+        return self.unit or self.name
+
     def party(self, endpoint: Endpoint | None, role: str = "holder") -> Party:
         """Return this owner as a party to a finding."""
         return Party(

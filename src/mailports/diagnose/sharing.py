@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mailports.catalogue.ports import Port
     from mailports.diagnose.seen import Owner, Seen
-    from mailports.model.facts import Socket
+    from mailports.model.facts import Endpoint, Socket
     from mailports.model.findings import Finding
 
 
@@ -83,9 +83,9 @@ def _shared(seen: Seen, places: list[list[Socket]]) -> Finding:
         [s.endpoint for s in sockets],
         parties=[o.party(endpoint) for o in owners],
         evidence=evidence,
-        remedies=_who_yields(owners, port, endpoint.port),
+        remedies=_who_yields(owners, port, endpoint),
         breaks=breaks_of(port, WRONG),
-        unknown=_which_is_the_mx(owners, port),
+        unknown=_deciding_fact(owners, port, endpoint),
     )
 
 
@@ -155,13 +155,14 @@ def _shadowed(seen: Seen, pairs: list[tuple[Socket, Socket]]) -> Finding:
     if is_wildcard(specific.endpoint.address):
         taken = "IPv4" if specific.endpoint.device is None else f"what comes in by {specific.endpoint.device}"
     number = specific.endpoint.port
-    rule = ways.RULE_COMPANION if port is not None and not port.is_mail else ways.RULE_SECOND_MTA
-    remedies = [
-        ways.separate(theirs.name, number, rule, moves=theirs.name),
-        ways.stop(mine.unit or mine.name, mine.name, rule, f"{theirs.name} then serves {taken} too"),
-    ]
-    if not only_loopback and port is not None and port.is_mail:
-        remedies = [remedy._replace(moves=None) for remedy in remedies]
+    is_companion = port is not None and not port.is_mail
+    rule = ways.RULE_COMPANION if is_companion else ways.RULE_SECOND_MTA
+    is_open = not only_loopback and port is not None and port.is_mail
+    remedies = [ways.separate(theirs.name, number, rule, moves=None if is_open else theirs.name)]
+    if mine.kind != "resolver":  # name resolution must not be lost
+        because = f"{theirs.name} then serves {taken} too"
+        moves = None if is_open else mine.name
+        remedies.append(ways.stop(mine.target, rule, because, has_queue=mine.has_queue, moves=moves))
     return finding(
         "shadowed-listener",
         severity,
@@ -171,6 +172,7 @@ def _shadowed(seen: Seen, pairs: list[tuple[Socket, Socket]]) -> Finding:
         evidence=[e for s in dict.fromkeys(s for pair in pairs for s in pair) for e in listens(seen, s)],
         remedies=remedies,
         breaks=breaks_of(port, WRONG),
+        unknown=_deciding_fact([mine, theirs], port, specific.endpoint) if is_open else (),
     )
 
 
@@ -186,29 +188,43 @@ def _distinct(seen: Seen, sockets: list[Socket]) -> list[Owner]:
     return found
 
 
-def _who_yields(owners: list[Owner], port: Port | None, number: int) -> list[Remedy]:
+def _who_yields(owners: list[Owner], port: Port | None, endpoint: Endpoint) -> list[Remedy]:
     """Of a mail product and another program the other yields; of two mail products both are offered."""
+    number = endpoint.port
+    stranger = _stranger(owners, port)
+    if stranger is not None and port is not None:
+        rule = ways.RULE_STRANGER
+        if number == 25 and not is_loopback(endpoint.address):
+            rule = ways.RULE_MX
+        elif port.is_standard and number != 25:
+            rule = ways.RULE_CLIENT_PORT
+        because = f"{number} is for {port.service}"
+        return [
+            ways.move(stranger.name, number, rule, moves=stranger.name),
+            ways.stop(stranger.target, rule, because, has_queue=stranger.has_queue, moves=stranger.name),
+        ]
+    because = "the other then gets every connection"
+    return [
+        *(ways.separate(o.name, number, ways.RULE_EQUALS, moves=None) for o in owners),
+        *(ways.stop(o.target, ways.RULE_EQUALS, because, has_queue=o.has_queue, moves=None) for o in owners),
+    ]
+
+
+def _stranger(owners: list[Owner], port: Port | None) -> Owner | None:
+    """Who has no business on a mail port, where somebody else has."""
     mail = [o for o in owners if o.kind in MAIL_KINDS or o.kind == "proxy"]
     others = [o for o in owners if o not in mail]
-    if mail and others and port is not None and port.is_mail:
-        rule = ways.RULE_MX if number == 25 else ways.RULE_CLIENT_PORT
-        yielding = others[0]
-        return [
-            ways.move(yielding.name, number, rule, moves=yielding.name),
-            ways.stop(yielding.unit or yielding.name, yielding.name, rule, f"{number} is for {port.service}"),
-        ]
-    remedies = [ways.separate(o.name, number, ways.RULE_EQUALS, moves=None) for o in owners]
-    remedies += [
-        ways.stop(o.unit or o.name, o.name, ways.RULE_EQUALS, "the other then gets every connection")._replace(
-            moves=None
-        )
-        for o in owners
-    ]
-    return remedies
+    return others[0] if mail and others and port is not None and port.is_mail else None
 
 
-def _which_is_the_mx(owners: list[Owner], port: Port | None) -> tuple[Unknown, ...]:
-    if port is None or port.number != 25 or sum(1 for o in owners if o.kind in MAIL_KINDS) < 2:
+def _deciding_fact(owners: list[Owner], port: Port | None, endpoint: Endpoint) -> tuple[Unknown, ...]:
+    """What would say who yields, where the sockets don't."""
+    if _stranger(owners, port) is not None:
         return ()
-    why = "sockets don't show which domains a server takes as its own"
-    return (Unknown("which of them is the public MX", why, None, ()),)
+    if any(o.kind == "proxy" for o in owners) and any(o.kind in MAIL_KINDS for o in owners):
+        return (Unknown("whether one of them is the other's back end", "sockets don't show where a proxy leads"),)
+    if endpoint.port == 25:
+        why = "sockets don't show which domains a server takes as its own"
+        return (Unknown("which of them is the public MX", why),)
+    what = port.service if port is not None else f"port {endpoint.port}"
+    return (Unknown(f"which of them is meant to serve {what}", "sockets don't show what was configured"),)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from mailports import remedies as ways
 from mailports.bind import covers
-from mailports.diagnose.made import connection, finding, listens
+from mailports.diagnose.made import connection, finding, listens, unknown_owner
 from mailports.diagnose.seen import (
     catalogue_port,
     is_mail_port,
     program_of_holder,
 )
 from mailports.flows import AT_RISK, WRONG, breaks_of
-from mailports.model.facts import shown
+from mailports.model.facts import ALL, natural, shown
 from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy, Unknown
 
 TYPE_CHECKING = False
@@ -48,6 +48,8 @@ def rpc_squatter(seen: Seen) -> Iterator[Finding | Unknown]:
         if port is None or not port.is_mail or socket.endpoint.port >= 1024:
             continue
         squatter = _rpc_party(seen, socket)
+        if squatter is None and _may_be_the_kernels(seen, socket):
+            yield unknown_owner(seen, socket, "rpc-squatter")
         if squatter is not None:
             cause: tuple[object, ...] = (socket.endpoint.netns, socket.endpoint.port, squatter.name, squatter.pid)
             causes.setdefault(cause, []).append(socket)
@@ -67,18 +69,32 @@ def _squats(seen: Seen, sockets: list[Socket], squatter: Party) -> Finding:
         [s.endpoint for s in sockets],
         parties=[squatter],
         evidence=[e for s in sockets for e in (listens(seen, s) if s.state == "listen" else [connection(s)])],
-        remedies=[
-            Remedy(
-                f"blacklist-port:{endpoint.port}",
-                "blacklist-port",
-                f"Add {endpoint.port} to /etc/bindresvport.blacklist and restart {squatter.unit or name}",
-                ways.RULE_CLIENT_PORT,
-                name,
-            ),
-            ways.move(name, endpoint.port, ways.RULE_CLIENT_PORT, moves=name),
-        ],
+        remedies=_rpc_ways(squatter, name, endpoint.port),
         breaks=breaks_of(port, WRONG),
     )
+
+
+def _rpc_ways(squatter: Party, name: str, number: int) -> list[Remedy]:
+    if squatter.pid is None:
+        return [
+            Remedy(
+                f"move:{name}:{number}",
+                "move",
+                f"Raise sunrpc.min_resvport above {number} (a drop-in under /etc/sysctl.d keeps it), then mount again",
+                ways.RULE_CLIENT_PORT,
+                name,
+            )
+        ]
+    return [
+        Remedy(
+            f"blacklist-port:{number}",
+            "blacklist-port",
+            f"Add {number} to /etc/bindresvport.blacklist and restart {squatter.unit or name}",
+            ways.RULE_CLIENT_PORT,
+            name,
+        ),
+        ways.move(name, number, ways.RULE_CLIENT_PORT, moves=name),
+    ]
 
 
 _RPC_PORTS = frozenset((111, 2049, 20048))
@@ -103,12 +119,17 @@ def _rpc_party(seen: Seen, socket: Socket) -> Party | None:
                 pid=holder.pid,
                 unit=holder.unit,
             )
-    is_kernels = socket.peer is not None and socket.peer.port in _RPC_PORTS and not socket.holders
-    if is_kernels and socket.state not in ("listen", "time-wait") and seen.is_all("listeners", socket.endpoint.netns):
-        listeners = seen.at(socket.endpoint.netns, socket.endpoint.protocol, socket.endpoint.port)
-        if not listeners:
-            return Party("holder", "the kernel's RPC client", endpoint=socket.endpoint)
+    if _may_be_the_kernels(seen, socket) and (socket.inode == 0 or socket.holders_extent == ALL):
+        return Party("holder", "the kernel's RPC client", endpoint=socket.endpoint)
     return None
+
+
+def _may_be_the_kernels(seen: Seen, socket: Socket) -> bool:
+    """Whether a connection to an RPC server's port has no holder that was seen, and no listener behind it."""
+    e, peer = socket.endpoint, socket.peer
+    if peer is None or peer.port not in _RPC_PORTS or socket.holders or socket.state in ("listen", "time-wait"):
+        return False
+    return seen.is_all("listeners", e.netns) and not seen.at(e.netns, e.protocol, e.port)
 
 
 def ephemeral_collision(seen: Seen) -> Iterator[Finding | Unknown]:
@@ -134,26 +155,31 @@ def ephemeral_collision(seen: Seen) -> Iterator[Finding | Unknown]:
 
 
 def _collisions(seen: Seen) -> Iterator[Finding | Unknown]:
+    causes: dict[tuple[object, ...], list[Socket]] = {}
     for socket in seen.snapshot.sockets:
-        e, peer = socket.endpoint, socket.peer
+        e = socket.endpoint
         port = catalogue_port(e)
-        if peer is None or port is None or not port.is_mail or socket.state == "time-wait":
+        if socket.peer is None or port is None or not port.is_mail or socket.state == "time-wait":
             continue
         if not seen.is_all("listeners", e.netns) or seen.at(e.netns, e.protocol, e.port):
             continue
-        if _rpc_party(seen, socket) is not None or not _is_outgoing(seen, socket):
-            continue
-        owner = seen.owner(socket)
+        if not _may_be_the_kernels(seen, socket) and _rpc_party(seen, socket) is None and _is_outgoing(seen, socket):
+            owner = seen.owner(socket)
+            causes.setdefault((e.netns, e.port, owner.key if owner else None), []).append(socket)
+    for sockets in causes.values():
+        e, peer = sockets[0].endpoint, sockets[0].peer
+        owner = seen.owner(sockets[0])
         name = owner.name if owner else "an outgoing connection"
+        assert peer is not None
         yield finding(
             "ephemeral-collision",
             WARNING,
             f"{name} holds {shown(e)} as the near end of a connection to {shown(peer)}",
-            [e],
-            parties=[owner.party(e) if owner else Party("holder", name, endpoint=e, pid=None, unit=None)],
-            evidence=[connection(socket)],
+            [s.endpoint for s in sockets],
+            parties=[owner.party(e) if owner else Party("holder", name, endpoint=e)],
+            evidence=[connection(s) for s in sockets],
             remedies=[ways.reserve((e.port,))],
-            breaks=breaks_of(port, AT_RISK),
+            breaks=breaks_of(catalogue_port(e), AT_RISK),
         )
 
 
@@ -177,21 +203,21 @@ def _exposed_to_collision(seen: Seen) -> Iterator[Finding | Unknown]:
         reserved = port_ranges(seen.setting("net.ipv4.ip_local_reserved_ports", netns) or "")
         if span is None or not seen.is_all("settings", netns):
             continue
-        at_risk: dict[int, Socket] = {}
+        at_risk: dict[int, list[Socket]] = {}
         for socket in seen.listeners:
             e = socket.endpoint
             if e.netns != netns or e.protocol != "tcp" or socket.autobound is True or not is_mail_port(seen, socket):
                 continue
             if span[0] <= e.port <= span[1] and not any(a <= e.port <= b for a, b in reserved):
-                at_risk.setdefault(e.port, socket)
+                at_risk.setdefault(e.port, []).append(socket)
         if at_risk:
             yield _at_risk(seen, netns, span, at_risk)
 
 
-def _at_risk(seen: Seen, netns: str, span: tuple[int, int], at_risk: dict[int, Socket]) -> Finding:
+def _at_risk(seen: Seen, netns: str, span: tuple[int, int], at_risk: dict[int, list[Socket]]) -> Finding:
     ports = tuple(sorted(at_risk))
-    sockets = [at_risk[number] for number in ports]
-    owners = [o for o in (seen.owner(s) for s in sockets) if o is not None]
+    sockets = [socket for number in ports for socket in at_risk[number]]
+    owned = [(owner, at_risk[number][0]) for number in ports if (owner := seen.owner(at_risk[number][0])) is not None]
     listed = ", ".join(str(number) for number in ports[:6]) + (" …" if len(ports) > 6 else "")
     lies = "lies" if len(ports) == 1 else "lie"
     return finding(
@@ -199,7 +225,7 @@ def _at_risk(seen: Seen, netns: str, span: tuple[int, int], at_risk: dict[int, S
         WARNING,
         f"{listed} {lies} in the ephemeral range {span[0]}-{span[1]}, not reserved",
         [s.endpoint for s in sockets],
-        parties=[o.party(s.endpoint) for o, s in zip(owners, sockets)],
+        parties=[owner.party(socket.endpoint) for owner, socket in owned],
         evidence=[
             Evidence(f"net.ipv4.ip_local_port_range is {span[0]} {span[1]} ({netns})", "/proc/sys"),
             *(e for s in sockets for e in listens(seen, s)),
@@ -212,9 +238,9 @@ def _at_risk(seen: Seen, netns: str, span: tuple[int, int], at_risk: dict[int, S
 
 def port_range(text: str | None) -> tuple[int, int] | None:
     """Return the first and last port of `ip_local_port_range`'s text."""
-    words = (text or "").split()
-    if len(words) == 2 and all(word.isdigit() for word in words):
-        return int(words[0]), int(words[1])
+    numbers = [natural(word) for word in (text or "").split()]
+    if len(numbers) == 2 and numbers[0] is not None and numbers[1] is not None:
+        return numbers[0], numbers[1]
     return None
 
 
@@ -223,6 +249,7 @@ def port_ranges(text: str) -> list[tuple[int, int]]:
     found = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if first.isdigit() and (not dash or last.isdigit()):
-            found.append((int(first), int(last) if dash else int(first)))
+        start, end = natural(first), natural(last) if dash else natural(first)
+        if start is not None and end is not None:
+            found.append((start, end))
     return found

@@ -10,7 +10,7 @@ from mailports.diagnose.seen import (
     program_of_holder,
 )
 from mailports.flows import AT_RISK, WRONG, breaks_of
-from mailports.model.facts import ALL, shown
+from mailports.model.facts import ALL, NONE, shown
 from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy, Unknown
 
 TYPE_CHECKING = False
@@ -41,38 +41,46 @@ def socket_unit_holds_port(seen: Seen) -> Iterator[Finding | Unknown]:
     Source:
         systemd.socket(5), sd_listen_fds(3). Stopping the service frees nothing: pid 1 still has the socket.
     """
+    causes: dict[tuple[str, int], list[Socket]] = {}
     for socket in seen.listeners:
-        if not seen.is_of_interest(socket) or not any(h.pid == 1 for h in socket.holders):
-            if socket.unit == "init.scope" and not socket.holders and seen.is_of_interest(socket):
+        if not seen.is_of_interest(socket):
+            continue
+        if not any(h.pid == 1 for h in socket.holders):
+            if socket.unit == "init.scope" and socket.holders_extent != ALL and not _is_seen(socket):
                 yield unknown_owner(seen, socket, "socket-unit-holds-port")
             continue
         unit = seen.socket_unit(socket.endpoint)
-        if unit is None:
-            if not seen.was_looked_at("units"):
-                continue
-            where = shown(socket.endpoint)
+        if unit is not None:
+            causes.setdefault((unit.name, socket.endpoint.port), []).append(socket)
+        elif seen.was_looked_at("units"):
             yield Unknown(
-                f"which socket unit made {where}",
+                f"which socket unit made {shown(socket.endpoint)}",
                 "systemd names none that listens there",
                 "systemctl list-sockets --all",
                 ("socket-unit-holds-port",),
             )
-            continue
-        yield from _judge_socket_unit(seen, socket, unit)
+    for (name, _), sockets in causes.items():
+        yield from _judge_socket_unit(seen, sockets, seen.units[name])
 
 
-def _judge_socket_unit(seen: Seen, socket: Socket, unit: Unit) -> Iterator[Finding | Unknown]:
+def _is_seen(socket: Socket) -> bool:
+    """Whether a process was seen to have it, rather than only its control group."""
+    return any(h.pid is not None for h in socket.holders)
+
+
+def _judge_socket_unit(seen: Seen, sockets: list[Socket], unit: Unit) -> Iterator[Finding | Unknown]:
+    socket = sockets[0]
     service = seen.units.get(unit.triggers[0]) if unit.triggers else None
-    if unit.accept or service is None or any(h.unit in unit.triggers for h in socket.holders):
+    if unit.accept or service is None or any(h.unit in unit.triggers for s in sockets for h in s.holders):
         return
     program = program_of_unit(service.name)
     adopts = program.adopts if program is not None else None
     port = catalogue_port(socket.endpoint)
     if service.active == "active":
-        if socket.holders_extent != ALL:
+        if any(s.holders_extent != ALL for s in sockets):
             yield unknown_owner(seen, socket, "socket-unit-holds-port")
             return
-        severity, state = ERROR, "is active and doesn't have the socket"
+        severity, state = ERROR, "is active without it"
     elif service.active in ("failed", "activating") and adopts is not True:
         severity, state = ERROR, f"is {service.active} ({service.result or service.sub})"
     elif service.active == "inactive" and adopts is False and program is not None:
@@ -83,14 +91,14 @@ def _judge_socket_unit(seen: Seen, socket: Socket, unit: Unit) -> Iterator[Findi
     yield finding(
         "socket-unit-holds-port",
         severity,
-        f"{unit.name} holds {shown(socket.endpoint)}, and {name} {state}",
-        [socket.endpoint],
+        f"{unit.name} holds {shown(socket.endpoint)}; {name} {state}",
+        [s.endpoint for s in sockets],
         parties=[
             Party("holder", unit.name, endpoint=socket.endpoint, pid=1, unit=unit.name),
             Party("claimant", name, endpoint=socket.endpoint, pid=service.main_pid or None, unit=name),
         ],
         evidence=[
-            *listens(seen, socket),
+            *(e for s in sockets for e in listens(seen, s)),
             Evidence(f"{unit.name} listens on it and triggers {name}", "systemctl"),
             Evidence(f"{name} is {service.active} ({service.sub}), result {service.result}", "systemctl"),
         ],
@@ -136,6 +144,9 @@ def stale_instance(seen: Seen) -> Iterator[Finding | Unknown]:
     """
     causes: dict[tuple[str, int | None], list[Socket]] = {}
     for socket in seen.listeners:
+        is_hidden = socket.holders_extent == NONE and not _is_seen(socket) and socket.unit is not None
+        if is_hidden and _is_outside(socket.unit) and socket.unit != "init.scope" and seen.is_of_interest(socket):
+            yield unknown_owner(seen, socket, "stale-instance")
         for holder in socket.holders:
             program = program_of_holder(holder)
             if holder.pid is None or program is None or program.kind not in MAIL_KINDS or holder.container:

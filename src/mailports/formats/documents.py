@@ -6,7 +6,7 @@ A document is a noun as well, so that its JSON, its decoder and its schema come 
 from __future__ import annotations
 
 from mailports.formats.shape import ShapeError, decode, encode, schema
-from mailports.model.facts import Look, Namespace, Snapshot
+from mailports.model.facts import Look, Namespace, Snapshot, printable
 from mailports.model.findings import Diagnosis, Finding, Unknown
 from mailports.model.overview import Listener, Overview
 from mailports.model.stories import Story
@@ -175,13 +175,35 @@ def snapshot_from_json(text: str) -> Snapshot:
     name = value.get("schema") if isinstance(value, dict) else None
     expected = KINDS["snapshot"][0]
     if name != expected:
-        shown = f"schema {name!r}" if isinstance(name, str) else "no key `schema`"
+        shown = f"schema `{printable(name[:80])}`" if isinstance(name, str) else "no key `schema`"
         raise FormatError(f"expected a Snapshot ({expected}), got {shown}; `mailports snapshot` writes one")
     try:
         snapshot: Snapshot = decode(Snapshot, value)
-    except ShapeError as error:
+    except (ShapeError, RecursionError) as error:
         raise FormatError(str(error)) from error
+    _check_endpoints(snapshot)
     return snapshot
+
+
+def _check_endpoints(snapshot: Snapshot) -> None:
+    """Raise FormatError for an address or a port that can't be: what judges relies on them."""
+    from ipaddress import ip_address
+
+    checked: set[str] = set()
+    for number, socket in enumerate(snapshot.sockets):
+        for key, endpoint in (("endpoint", socket.endpoint), ("peer", socket.peer)):
+            if endpoint is None:
+                continue
+            at = f"$.sockets[{number}].{key}"
+            if not 0 <= endpoint.port <= 65535:
+                raise FormatError(f"expected a port (0 to 65535) at `{at}.port`, got {endpoint.port}")
+            if endpoint.address not in checked:
+                try:
+                    ip_address(endpoint.address)
+                except ValueError as error:
+                    got = endpoint.address[:80]
+                    raise FormatError(f"expected an IP address at `{at}.address`, got `{got}`") from error
+                checked.add(endpoint.address)
 
 
 def json_schema(kind: str) -> dict[str, Any]:

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import sys
 
+from mailports.model.facts import printable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 _SIMPLE: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+_GOT = {"str": "string", "dict": "object", "list": "array", "bool": "boolean", "int": "integer", "float": "number"}
 _JSON_NAMES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
@@ -52,7 +55,7 @@ def _decode(annotation: str, module: Any, value: Any, at: str) -> Any:
     simple = _SIMPLE.get(annotation)
     if simple is not None:
         if isinstance(value, simple) and (simple is bool or not isinstance(value, bool)):
-            return value
+            return printable(value) if isinstance(value, str) else value
         if simple is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         raise _wrong(at, _JSON_NAMES[annotation], value)
@@ -84,8 +87,8 @@ def _decode_noun(noun: Any, value: Any, at: str) -> Any:
 
 
 def _wrong(at: str, expected: str, value: Any) -> ShapeError:
-    got = "null" if value is None else {"str": "string", "dict": "object", "list": "array"}.get(type(value).__name__)
-    return ShapeError(f"expected {expected} at `{at}`, got {got or type(value).__name__}")
+    got = "null" if value is None else _GOT.get(type(value).__name__, type(value).__name__)
+    return ShapeError(f"expected {expected} at `{at}`, got {got}")
 
 
 def schema(noun: Any, definitions: dict[str, Any]) -> dict[str, Any]:

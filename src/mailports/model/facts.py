@@ -402,6 +402,20 @@ def shown(endpoint: Endpoint) -> str:
     return f"{protocol}{address}{device}:{endpoint.port}"
 
 
+def natural(text: str) -> int | None:
+    """Return the number that ASCII digits spell, or None: `²` is a digit to str.isdigit(), and isn't a number."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
+def port_number(value: object) -> int | None:
+    """Return a port that text or a JSON number names, or None where it is none (0, 70000, 2.5, true)."""
+    if isinstance(value, str):
+        value = natural(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536:
+        return value
+    return None
+
+
 def printable(raw: bytes | str) -> str:
     r"""Return text that is safe to show: what isn't printable becomes ``\xNN``.
 

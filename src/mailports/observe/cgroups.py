@@ -53,7 +53,8 @@ class Groups:
     def resolve(self, ids: Iterable[int]) -> dict[int, str]:
         """Return the paths of those ids that exist; breadth first, since units are near the top."""
         root = self.root()
-        missing = {number for number in ids if number not in self._paths}
+        wanted = frozenset(ids)
+        missing = {number for number in wanted if number not in self._paths}
         looked = 0
         while root is not None and missing and self._unread and looked < DIRECTORIES:
             path = self._unread.popleft()
@@ -68,7 +69,7 @@ class Groups:
                     self._paths[name.inode] = printable(child)
                     self._unread.append(child)
                     missing.discard(name.inode)
-        return {number: self._paths[number] for number in ids if number in self._paths}
+        return {number: self._paths[number] for number in wanted if number in self._paths}
 
     def pids(self, path: str) -> list[int]:
         """Return the processes in a group itself (not in those below), lowest first."""

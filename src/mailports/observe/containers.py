@@ -14,7 +14,19 @@ runs for another user is asked only where its helpers were seen, and only by roo
 from __future__ import annotations
 
 from mailports.faults import HostError
-from mailports.model.facts import ALL, ANY4, NONE, SOME, Container, Endpoint, Look, Publish, printable
+from mailports.model.facts import (
+    ALL,
+    ANY4,
+    NONE,
+    SOME,
+    Container,
+    Endpoint,
+    Look,
+    Publish,
+    natural,
+    port_number,
+    printable,
+)
 from mailports.observe.processes import read_arguments, read_cgroup, read_name
 
 TYPE_CHECKING = False
@@ -31,6 +43,7 @@ PODMAN_SOCKET = "/run/podman/podman.sock"
 ROOTLESS = ("pasta", "pasta.avx2", "passt", "rootlessport", "slirp4netns")
 _REQUEST = b"GET /containers/json?all=1 HTTP/1.0\r\nHost: localhost\r\n\r\n"
 _CONTAINERS = 5000
+_MALFORMED = (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError)
 
 
 class Known:
@@ -70,7 +83,10 @@ def read_engines(host: Host, known: Known) -> None:
     for path in DOCKER_SOCKETS:
         try:
             host.inode(path)
-        except HostError:
+        except HostError as error:
+            if error.is_permission:
+                known.looks.append(Look("containers", None, NONE, "docker API", str(error), "run as root"))
+                return
             continue
         _read_api(host, known, "docker", path)
         return
@@ -111,7 +127,7 @@ def decode_api(body: bytes, engine: str) -> tuple[list[Container], list[str]]:
     for row in rows[:_CONTAINERS]:
         try:
             containers.append(_api_container(row, engine))
-        except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        except _MALFORMED as error:
             problems.append(f"container {len(containers) + len(problems) + 1}: {type(error).__name__} {error}")
     return containers, problems
 
@@ -121,11 +137,12 @@ def _api_container(row: dict[str, Any], engine: str) -> Container:
     addresses = []
     for network in networks.values():
         addresses += [network[key] for key in ("IPAddress", "GlobalIPv6Address") if network.get(key)]
+    addresses = [printable(str(address)) for address in addresses]
     publishes = [
         Publish(
-            Endpoint(str(p.get("Type", "tcp")), str(p.get("IP") or ANY4), int(p["PublicPort"]), netns="here"),
+            Endpoint(_text(p.get("Type"), "tcp"), _text(p.get("IP"), ANY4), _port(p["PublicPort"]), netns="here"),
             addresses[0] if addresses else None,
-            int(p["PrivatePort"]),
+            _port(p["PrivatePort"]),
             "engine API",
         )
         for p in row.get("Ports") or ()
@@ -139,7 +156,7 @@ def _api_container(row: dict[str, Any], engine: str) -> Container:
         printable(str(row.get("Image") or "")) or None,
         printable(str(row.get("State") or "")) or None,
         printable(str((row.get("HostConfig") or {}).get("NetworkMode") or "")) or None,
-        addresses=tuple(printable(str(a)) for a in addresses),
+        addresses=tuple(addresses),
         publishes=tuple(publishes),
     )
 
@@ -185,7 +202,7 @@ def decode_podman(text: bytes) -> list[Container]:
     for row in rows[:_CONTAINERS] if isinstance(rows, list) else ():
         try:
             containers.append(_podman_container(row))
-        except (TypeError, ValueError, KeyError, AttributeError, IndexError):
+        except _MALFORMED:
             continue
     return containers
 
@@ -194,9 +211,10 @@ def _podman_container(row: dict[str, Any]) -> Container:
     publishes = []
     for p in row.get("Ports") or ():
         for at in range(min(int(p.get("range") or 1), 1000)):
-            for protocol in str(p.get("protocol") or "tcp").split(","):
-                endpoint = Endpoint(protocol, p.get("host_ip") or ANY4, int(p["host_port"]) + at, netns="here")
-                publishes.append(Publish(endpoint, None, int(p["container_port"]) + at, "podman ps"))
+            for protocol in _text(p.get("protocol"), "tcp").split(","):
+                outside, inside = _port(p["host_port"] + at), _port(p["container_port"] + at)
+                endpoint = Endpoint(protocol, _text(p.get("host_ip"), ANY4), outside, netns="here")
+                publishes.append(Publish(endpoint, None, inside, "podman ps"))
     networks = row.get("Networks") or ()
     names = row.get("Names") or ()
     return Container(
@@ -236,12 +254,12 @@ def read_helper(host: Host, groups: Groups, holder: Holder, endpoint: Endpoint) 
 def decode_docker_proxy(holder: Holder) -> Container | None:
     """Return the published port that a docker-proxy's arguments tell; its container has only an address yet."""
     arguments = dict(zip(holder.argv[1::2], holder.argv[2::2]))
-    host_port, to_port = arguments.get("-host-port", ""), arguments.get("-container-port", "")
-    if not (host_port.isdigit() and to_port.isdigit()):
+    host_port, to_port = port_number(arguments.get("-host-port")), port_number(arguments.get("-container-port"))
+    if host_port is None or to_port is None:
         return None
-    endpoint = Endpoint(arguments.get("-proto", "tcp"), arguments.get("-host-ip", ANY4), int(host_port), netns="here")
+    endpoint = Endpoint(arguments.get("-proto", "tcp"), arguments.get("-host-ip", ANY4), host_port, netns="here")
     address = arguments.get("-container-ip")
-    publish = Publish(endpoint, address, int(to_port), "docker-proxy arguments", holder.pid)
+    publish = Publish(endpoint, address, to_port, "docker-proxy arguments", holder.pid)
     return Container("docker", "", addresses=(address,) if address else (), publishes=(publish,))
 
 
@@ -263,10 +281,11 @@ def pasta_port(argv: tuple[str, ...], port: int) -> int | None:
             continue
         for spec in value.split(","):
             outside, colon, inside = spec.rpartition("/")[2].partition(":")
-            first, _, last = outside.partition("-")
-            inner = inside.partition("-")[0] if colon else first
-            if first.isdigit() and inner.isdigit() and int(first) <= port <= int(last if last.isdigit() else first):
-                return int(inner) + port - int(first)
+            first_text, _, last_text = outside.partition("-")
+            first, inner = natural(first_text), natural(inside.partition("-")[0] if colon else first_text)
+            last = natural(last_text) if last_text else first
+            if first is not None and inner is not None and last is not None and first <= port <= last:
+                return port_number(inner + port - first)
     return None
 
 
@@ -280,6 +299,17 @@ def join_addresses(known: Known) -> None:
         if owner is not None:
             del known.containers[key]
             known.add(container._replace(id=known.containers[owner].id))
+
+
+def _port(value: object) -> int:
+    port = port_number(value)
+    if port is None:
+        raise ValueError(f"{value!r} is no port")
+    return port
+
+
+def _text(value: object, default: str) -> str:
+    return printable(str(value or default))
 
 
 def _same_publish(a: Publish, b: Publish) -> bool:
@@ -297,6 +327,6 @@ def _home(host: Host, uid: int) -> tuple[str, int] | None:
         return None
     for line in text.split("\n"):
         fields = line.split(":")
-        if len(fields) >= 6 and fields[2] == str(uid) and fields[3].isdigit():
+        if len(fields) >= 6 and fields[2] == str(uid) and natural(fields[3]) is not None:
             return fields[5], int(fields[3])
     return None

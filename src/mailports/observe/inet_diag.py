@@ -44,6 +44,9 @@ BOUND = 1 << 13
 CONNECTED = sum(1 << n for n in (1, 2, 3, 4, 5, 6, 8, 9, 11))
 UNCONNECTED = 1 << 7
 
+PORTS_AT_ONCE = 1000
+"""How many ports a filter takes: its length has 16 bits, and the kernel runs it for each socket."""
+
 _SOCK_DIAG_BY_FAMILY = 20
 _NLM_F_REQUEST, _NLM_F_DUMP = 1, 0x300
 _INET_DIAG_REQ_BYTECODE = 1
@@ -103,10 +106,11 @@ def request_dump(
         family: AF_INET or AF_INET6.
         protocol: TCP or UDP.
         states: a mask of `1 << state`, or BOUND.
-        ports: local ports to look at; none: all.
+        ports: local ports to look at; none, or more than PORTS_AT_ONCE: all, and the caller picks.
         autobound: only sockets whose port the kernel chose, which accepted children count as, too.
     """
-    bytecode = _bytecode(sorted(ports))
+    numbers = sorted(ports)
+    bytecode = _bytecode(numbers if len(numbers) <= PORTS_AT_ONCE else [])
     if autobound:
         length = 4 + len(bytecode)
         bytecode = pack("=BBH", _BC_AUTO, 4, length + 4) + bytecode
@@ -168,6 +172,8 @@ def decode_rows(answer: bytes) -> tuple[list[Row], list[str]]:
             except (struct.error, ValueError) as error:
                 problems.append(f"socket row at {at}: {error}")
         at += (length + 3) & ~3
+    if at < end and not problems:
+        problems.append(f"{end - at} bytes at the end are no message")
     return rows, problems
 
 

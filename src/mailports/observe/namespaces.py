@@ -79,7 +79,7 @@ def _add(host: Host, census: Census, inode: int, pids: list[int], mount: str | N
     label = _label(host, inode, pids, mount)
     if label in census.paths:
         label = f"inode:{inode}"
-    census.namespaces.append(Namespace(label, inode, tuple(pids[:_PIDS_KEPT]), mount))
+    census.namespaces.append(Namespace(label, inode, tuple(pids[:_PIDS_KEPT]), printable(mount) if mount else None))
     census.paths[label] = mount or f"/proc/{way_in or pids[0]}/ns/net"
     for pid in pids:
         census.labels[pid] = label

@@ -17,8 +17,15 @@ ARGUMENTS_BYTES = 4096
 """How much of a process's arguments is kept: enough for every engine's proxy."""
 
 _TICKS_PER_S = 100  # USER_HZ, the same on every Linux architecture that Debian supports
-_SCOPES = (("docker-", "docker"), ("libpod-", "podman"), ("cri-containerd-", "containerd"), ("crio-", "crio"))
-_FOLDERS = ("docker", "lxc", "kubepods", "libpod_parent")
+_PREFIXES = (
+    ("docker-", "docker"),
+    ("libpod-payload-", "podman"),
+    ("libpod-conmon-", "podman"),
+    ("libpod-", "podman"),
+    ("cri-containerd-", "containerd"),
+    ("crio-", "crio"),
+)
+_FOLDERS = ("docker", "kubepods", "libpod_parent")
 
 
 def read_holder(files: Files, clock: Clock, pid: int) -> Holder | None:
@@ -87,36 +94,36 @@ def unit_of(cgroup: str | None) -> str | None:
         return None
     for part in reversed(cgroup.split("/")):
         if part.endswith((".service", ".scope", ".socket", ".mount", ".swap")):
-            return part.lstrip("_")  # systemd puts `_` before a name that the kernel uses itself
+            return (
+                part[1:] if part.startswith("_") else part
+            )  # systemd puts `_` before a name that the kernel uses itself
     return None
 
 
 def container_of(cgroup: str | None) -> str | None:
-    """Return the id of the container that a control group belongs to, as its engine spells it."""
-    if not cgroup:
-        return None
-    parts = cgroup.split("/")
+    """Return the id of the container that a control group belongs to, as its engine spells it; LXC's have names."""
+    parts = (cgroup or "").split("/")
     for at, part in enumerate(parts):
-        for prefix, _ in _SCOPES:
-            if part.startswith(prefix) and part.endswith(".scope"):
-                return part[len(prefix) : -len(".scope")].replace("conmon-", "")
         if part.startswith("lxc.payload."):
             return part[len("lxc.payload.") :]
-        if part in _FOLDERS and at + 1 < len(parts):
+        if part == "lxc" and at == 1 and at + 1 < len(parts):  # Proxmox VE, and LXC before 4
+            return parts[at + 1]
+        found = _container_id(part)
+        if found is not None:
+            return found
+        if part in _FOLDERS or part.startswith("kubepods"):
             for inner in parts[at + 1 :]:
-                if is_container_id(inner):
-                    return inner
+                found = inner if is_container_id(inner) else _container_id(inner)
+                if found is not None:
+                    return found
     return None
 
 
-def engine_of(cgroup: str | None) -> str | None:
-    """Return the engine whose naming a control group follows."""
-    for part in (cgroup or "").split("/"):
-        for prefix, engine in _SCOPES:
-            if part.startswith(prefix) and part.endswith(".scope"):
-                return engine
-        if part == "docker":
-            return "docker"
+def _container_id(part: str) -> str | None:
+    name = part[: -len(".scope")] if part.endswith(".scope") else part
+    for prefix, _ in _PREFIXES:
+        if name.startswith(prefix) and is_container_id(name[len(prefix) :]):
+            return name[len(prefix) :]
     return None
 
 

@@ -84,7 +84,7 @@ class Seen:
     def _add(self, fact: str, protocol: str, number: int, states: int, ports: Iterable[int]) -> None:
         rows: list[Row] = []
         problems: list[str] = []
-        wanted = tuple(ports)
+        wanted = frozenset(ports)
         for family in _FAMILIES:
             try:
                 answer = self._host.inet_diag(inet_diag.request_dump(family, number, states, wanted))
@@ -95,7 +95,7 @@ class Seen:
                 problems.append(str(error))
                 continue
             found, wrong = inet_diag.decode_rows(answer)
-            rows += found
+            rows += (row for row in found if not wanted or row.port in wanted)
             problems += wrong
         self._take(rows, protocol)
         self._say(fact, "sock_diag", problems)
@@ -138,7 +138,7 @@ class Seen:
             container=container_of(path),
         )
 
-    def _add_from_proc(self, fact: str, protocol: str, ports: tuple[int, ...], refusal: HostError) -> None:
+    def _add_from_proc(self, fact: str, protocol: str, ports: frozenset[int], refusal: HostError) -> None:
         """Read /proc/net instead, and say what that leaves unknown."""
         from mailports.observe.proc_net import decode_table
 

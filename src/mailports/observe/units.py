@@ -6,7 +6,7 @@ Source: systemctl(1), org.freedesktop.systemd1(5); output of systemd 252 and 257
 from __future__ import annotations
 
 from mailports.faults import HostError
-from mailports.model.facts import ALL, NONE, Look, Unit, printable
+from mailports.model.facts import ALL, NONE, SOME, Look, Unit, natural, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def read_units(host: Host, names: Iterable[str], *, every_socket: bool) -> tuple
         names: unit names; those that systemd doesn't know are left out.
         every_socket: the loaded socket units too, whichever they are.
     """
-    wanted = sorted({name for name in names if is_unit_name(name)})[:_UNITS_AT_ONCE]
+    named = sorted({name for name in names if is_unit_name(name)})
+    wanted = named[:_UNITS_AT_ONCE]
     if every_socket:
         wanted.append("*.socket")
     try:
@@ -45,6 +46,9 @@ def read_units(host: Host, names: Iterable[str], *, every_socket: bool) -> tuple
     if ran.status != 0 and not ran.stdout:
         why = printable(ran.stderr.strip().split(b"\n")[0][:200]) or f"systemctl ended with {ran.status}"
         return [], Look("units", None, NONE, "systemctl", why)
+    if len(named) > _UNITS_AT_ONCE:
+        why = f"only {_UNITS_AT_ONCE} of {len(named)} units were asked for"
+        return decode_show(ran.stdout), Look("units", None, SOME, "systemctl", why)
     return decode_show(ran.stdout), Look("units", None, ALL, "systemctl")
 
 
@@ -71,6 +75,7 @@ def is_unit_name(name: str) -> bool:
         0 < len(name) < 256
         and not name.startswith("-")
         and name.endswith((".service", ".socket", ".scope"))
+        and name.isascii()
         and all(c.isalnum() or c in ":-_.@\\" for c in name)
     )
 
@@ -102,4 +107,4 @@ def _words(values: dict[str, str], key: str) -> tuple[str, ...]:
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0
+    return natural(text or "") or 0

@@ -109,7 +109,8 @@ def _row(label: str, text: str, style: Style, source: str | None = None, *, dim:
     room = style.width - len(indent)
     label_text = f"  {label:<{_LABEL}}"
     if source is not None and len(text) + len(source) + 2 <= room:
-        body = text + " " * (min(room, 88) - len(text) - len(source)) + style.paint(source, "dim")
+        gap = max(2, min(room, 88) - len(text) - len(source))
+        body = text + " " * gap + style.paint(source, "dim")
     else:
         whole = text if source is None else f"{text} ({source})"
         body = wrapped(whole, style.width, indent, first=len(indent))

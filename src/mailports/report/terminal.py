@@ -41,10 +41,12 @@ def render_status(overview: Overview, diagnosis: Diagnosis, style: Style) -> lis
 def _hints(diagnosis: Diagnosis) -> list[str]:
     if not diagnosis.findings:
         return []
-    first = diagnosis.findings[0]
-    if first.endpoint is None or first.endpoint.port == 0:
+    e = diagnosis.findings[0].endpoint
+    if e is None or e.port == 0:
         return ["the whole of it: mailports audit"]
-    return [f"the whole story: mailports why {first.endpoint.port}; everything: mailports audit"]
+    port = f"udp/{e.port}" if e.protocol == "udp" else str(e.port)
+    netns = f" --netns {e.netns.partition(':')[2] or e.netns}" if e.netns not in (HERE, None) else ""
+    return [f"the whole story: mailports why {port}{netns}; everything: mailports audit"]
 
 
 def _one_line(found: Finding, style: Style) -> str:
@@ -58,6 +60,7 @@ class _Row:
 
     def __init__(self, listener: Listener) -> None:
         self.first = listener
+        self.endpoints = [listener.endpoint]
         self.addresses = [_address(listener)]
         self.holders = listener.holders
         self._kind = _kind(listener)
@@ -66,56 +69,111 @@ class _Row:
         """Take another listener into this row, if all but its address is the same."""
         if _kind(other) != self._kind or _address(other) in self.addresses:
             return False
+        self.endpoints.append(other.endpoint)
         self.addresses.append(_address(other))
         self.holders = tuple(dict.fromkeys(self.holders + other.holders))
         return True
+
+    @property
+    def port(self) -> str:
+        e = self.first.endpoint
+        return f"{e.port}/udp" if e.protocol == "udp" else str(e.port)
+
+    @property
+    def held_by(self) -> str:
+        listener = self.first
+        text = holders_text(self.holders, listener.holders_extent)
+        if listener.publish:
+            text += f" port {listener.publish.to_port}"
+        if listener.redirects:
+            text += f"; redirected to {', '.join(listener.redirects)}"
+        return text
 
 
 def _kind(listener: Listener) -> tuple[object, ...]:
     e = listener.endpoint
     who = [(h.name, h.unit, h.container, h.pid is None) for h in listener.holders]
-    return e.netns, e.protocol, e.port, who, listener.findings, listener.redirects, _publish_text(listener)
+    to_port = listener.publish.to_port if listener.publish else None
+    return e.netns, e.protocol, e.port, who, listener.findings, listener.redirects, to_port
+
+
+def _merged(listeners: tuple[Listener, ...]) -> list[_Row]:
+    rows: list[_Row] = []
+    for listener in listeners:
+        if not any(row.takes(listener) for row in rows[-_ROWS_OF_A_PORT:]):
+            rows.append(_Row(listener))
+    return rows
+
+
+_ROWS_OF_A_PORT = 16
+"""How far back a row is looked for that a listener belongs to: listeners come by port."""
+
+_LEAST = 24
+"""The narrowest last column; where less is left, it begins a line of its own."""
 
 
 def _table(listeners: tuple[Listener, ...], diagnosis: Diagnosis, style: Style) -> list[str]:
-    rows: list[_Row] = []
-    for listener in listeners:
-        if not (rows and rows[-1].takes(listener)):
-            rows.append(_Row(listener))
-    severity = {name: s for f in reversed(diagnosis.findings) for name, s in ((f.name, f.severity),)}
-    with_netns = any(r.first.endpoint.netns != HERE for r in rows)
-    cells = [_cells(row, with_netns=with_netns) for row in rows]
-    head = ["PORT", "SERVICE", "ADDRESS", *(["NAMESPACE"] if with_netns else []), "HELD BY"]
-    widths = [max(len(c[n]) for c in [head, *cells]) for n in range(len(head) - 1)]
-    limits = {1: 20, 2: max(17, style.width // 3)}
-    widths = [min(w, limits.get(n, w)) for n, w in enumerate(widths)]
-    lines = [style.paint("  " + _line(head, widths), "dim")]
-    indent = " " * (sum(widths) + 2 * len(widths) + 2)
-    for row, cell in zip(rows, cells):
-        names = row.first.findings
-        worst = max((severity[name] for name in names), key=_RANK.__getitem__, default=None)
+    rows = _merged(listeners)
+    ports = max(4, *(len(row.port) for row in rows))
+    services = min(max(len("SERVICE"), *(len(row.first.service or "-") for row in rows)), style.width // 4)
+    longest = max(len(address) for row in rows for address in row.addresses)
+    addresses = max(len("ADDRESS"), longest, min(14, max(len(" ".join(row.addresses)) for row in rows)))
+    if 2 + ports + 2 + services + 2 + addresses + 2 + _LEAST > style.width:
+        services = min(services, 12)
+    left = 2 + ports + 2 + services + 2
+    column = left + addresses + 2
+    stacked = column + _LEAST > style.width
+    head = f"  {'PORT':>{ports}}  {'SERVICE':<{services}}  {'ADDRESS':<{addresses}}"
+    lines = [style.paint(f"{head}  HELD BY" if not stacked else head.rstrip(), "dim")]
+    netns: str | None = HERE
+    for row in rows:
+        if row.first.endpoint.netns != netns:
+            netns = row.first.endpoint.netns
+            lines.append(style.paint(f"in {netns}", "dim"))
+        service = _cut(row.first.service or "-", services, style)
+        packed = _packed(row.addresses, addresses)
+        indent = left if stacked else column
+        who = wrapped(row.held_by, style.width, first=indent, indent=" " * indent).split("\n" + " " * indent)
+        worst = _worst(row, diagnosis)
         mark = style.paint(style.mark(worst), worst) if worst else " "
-        last = wrapped(cell[-1], style.width, indent, first=len(indent))
-        lines.append(f"{mark} {_line([*cell[:-1], last], widths)}")
-        if names:
-            arrow = "└ " if style.unicode else "` "
-            note = f"{indent}{arrow}{', '.join(names)}"
-            lines.append(style.paint(note, worst or "note"))
+        lines.append(f"{mark} {row.port:>{ports}}  {service:<{services}}  " + _beside(packed, who, addresses, stacked))
+        more = packed[1:] if stacked else packed[1:] + [""] * (len(who) - len(packed))
+        for number, address in enumerate(more, start=1):
+            beside = _beside([address], who[number:], addresses, stacked)
+            lines.append((" " * left + beside).rstrip())
+        if stacked:
+            lines += [" " * left + text for text in who]
+        if row.first.findings:
+            note = ("└ " if style.unicode else "` ") + ", ".join(row.first.findings)
+            text = " " * indent + wrapped(note, style.width, " " * (indent + 2), first=indent)
+            lines += [style.paint(line, worst or "note") for line in text.split("\n")]
     return lines
 
 
-def _line(cells: list[str], widths: list[int]) -> str:
-    parts = [cells[0].rjust(widths[0])]
-    parts += [cell.ljust(width) for cell, width in zip(cells[1:-1], widths[1:])]
-    return "  ".join([*parts, cells[-1]]).rstrip()
+def _beside(addresses: list[str], who: list[str], width: int, stacked: bool) -> str:  # noqa: FBT001
+    if stacked or not who:
+        return addresses[0]
+    return f"{addresses[0]:<{width}}  {who[0]}"
 
 
-def _cells(row: _Row, *, with_netns: bool) -> list[str]:
-    listener = row.first
-    e = listener.endpoint
-    port = f"{e.port}/udp" if e.protocol == "udp" else str(e.port)
-    netns = [e.netns or "unknown"] if with_netns else []
-    return [port, listener.service or "-", " ".join(row.addresses), *netns, _held_by(row)]
+def _packed(addresses: list[str], width: int) -> list[str]:
+    """Addresses, as many to a line as the column takes."""
+    lines = [addresses[0]]
+    for address in addresses[1:]:
+        if len(lines[-1]) + 1 + len(address) <= width:
+            lines[-1] += f" {address}"
+        else:
+            lines.append(address)
+    return lines
+
+
+def _cut(text: str, width: int, style: Style) -> str:
+    return text if len(text) <= width else text[: width - 1] + ("…" if style.unicode else "~")
+
+
+def _worst(row: _Row, diagnosis: Diagnosis) -> str | None:
+    severities = [f.severity for f in diagnosis.findings if any(e in f.endpoints for e in row.endpoints)]
+    return max(severities, key=_RANK.__getitem__, default=None)
 
 
 def _address(listener: Listener) -> str:
@@ -126,38 +184,20 @@ def _address(listener: Listener) -> str:
     return f"{address}%{e.device}" if e.device else address
 
 
-def _held_by(row: _Row) -> str:
-    listener = row.first
-    text = holders_text(row.holders, listener.holders_extent)
-    publish = _publish_text(listener)
-    if publish:
-        text += f" {publish}"
-    if listener.redirects:
-        text += f"; redirected to {', '.join(listener.redirects)}"
-    return text
-
-
-def _publish_text(listener: Listener) -> str:
-    return f"port {listener.publish.to_port}" if listener.publish else ""
-
-
 def holders_text(holders: tuple[Holder, ...], extent: str) -> str:
     """Return who holds a socket: processes of one name together, with their units."""
     if not holders:
-        return "no process holds it" if extent == "all" else "holder not found (mailports why looks at every process)"
-    groups: dict[tuple[str | None, str | None, str | None, bool], list[int]] = {}
-    samples: dict[tuple[str | None, str | None, str | None, bool], Holder] = {}
+        texts = {"all": "no process holds it", "none": "a process that only root sees"}
+        return texts.get(extent, "a process that wasn't found")
+    groups: dict[tuple[str, str | None, str | None, bool], list[int]] = {}
     for h in holders:
-        key = (h.name, h.unit, h.container, h.pid is None)
-        groups.setdefault(key, []).append(h.pid or 0)
-        samples.setdefault(key, h)
+        groups.setdefault((_program_text(h), h.unit, h.container, h.pid is None), []).append(h.pid or 0)
     parts = []
-    for key, pids in groups.items():
-        name, unit, container, is_hidden = key
+    for (program, unit, container, is_hidden), pids in groups.items():
         words = []
         if not is_hidden:
             listed = ",".join(str(pid) for pid in pids[:3]) + (f",+{len(pids) - 3}" if len(pids) > 3 else "")
-            words.append(f"{_program_text(name, unit, samples[key])} {listed}")
+            words.append(f"{program} {listed}")
         if container:
             words.append(f"container {container}")
         if unit and not (container and unit.startswith(("docker-", "libpod-", "docker.", "podman-"))):
@@ -168,12 +208,10 @@ def holders_text(holders: tuple[Holder, ...], extent: str) -> str:
     return " + ".join(parts)
 
 
-def _program_text(name: str | None, unit: str | None, holder: Holder) -> str:
+def _program_text(holder: Holder) -> str:
     """`postfix/master`, as Postfix's own log spells it, where the name alone means nothing."""
-    del unit
-    product = called(holder)
-    shown_name = name or "unknown"
-    return shown_name if product == shown_name else f"{product}/{shown_name}"
+    product, name = called(holder), holder.name or "unknown"
+    return name if product == name else f"{product}/{name}"
 
 
 # why
@@ -187,8 +225,8 @@ def render_story(story: Story, style: Style) -> list[str]:
     lines = [style.paint(f"{q.protocol} port {q.port}{title}{where}", "bold"), ""]
     lines += _section("held by", [_socket_line(s) for s in story.listeners] or ["nobody listens"], style)
     for number, judged in enumerate(story.judged):
-        lines += _section("a bind" if number == 0 else "", [_judged_line(judged, style)], style)
-        lines += _section("", [f"- {text}" for text in _obstacles(judged)], style)
+        lines += _section("a bind" if number == 0 else "", [_judged_line(judged)], style, _answers(judged))
+        lines += _section("", _obstacles(judged), style)
     lines += _section("traffic to", _receivers(story.receivers), style)
     lines += _section("redirect", [f"{r.place}: {r.text}" for r in story.redirects], style)
     lines += _section("firewall", [f"{g.place}: {g.text}" for g in story.gates], style)
@@ -214,11 +252,15 @@ def render_story(story: Story, style: Style) -> list[str]:
     return lines
 
 
-def _section(label: str, texts: list[str], style: Style) -> list[str]:
+def _section(label: str, texts: list[str], style: Style, answers: tuple[tuple[str, str], ...] = ()) -> list[str]:
+    """Return the lines of a section. `answers` are words to colour, which must not change where a line ends."""
     lines = []
     for number, text in enumerate(texts):
-        shown_label = label if number == 0 else ""
-        lines.append(style.paint(f"  {shown_label:<11} ", "dim") + wrapped(text, style.width, " " * 14, first=14))
+        label_text = f"  {label if number == 0 else '':<11} "
+        body = wrapped(text, style.width, " " * 14, first=14)
+        for words, kind in answers:
+            body = body.replace(words, style.paint(words, kind), 1)
+        lines.append(style.paint(label_text, "dim") + body)
     return lines
 
 
@@ -232,25 +274,33 @@ def _socket_line(socket: Socket) -> str:
     if socket.suspects:
         queue = ", ".join(f"{h.name} {h.pid}" for h in socket.suspects[:5])
         only += f" (descriptors are in flight to or from {queue})"
-    queue = f", {socket.waiting} of {socket.backlog} waiting to be accepted" if socket.waiting else ""
+    limit = f" of {socket.backlog}" if socket.backlog else ""
+    queue = f", {socket.waiting}{limit} waiting to be accepted" if socket.waiting else ""
     return f"{where}{only}{state}: {holders_text(socket.holders, socket.holders_extent)}{queue}"
 
 
-def _judged_line(judged: Judged, style: Style) -> str:
+def _judged_line(judged: Judged) -> str:
     request, verdict = judged.request, judged.verdict
-    options = [name for name, on in (("SO_REUSEADDR", request.reuseaddr), ("SO_REUSEPORT", request.reuseport)) if on]
+    named = (("SO_REUSEADDR", request.reuseaddr), ("SO_REUSEPORT", request.reuseport))
+    options = [name for name, is_set in named if is_set]
     if request.endpoint.v6only is not None:
         options.append("v6only" if request.endpoint.v6only else "not v6only")
     who = f"by uid {request.uid}" if request.uid else "by root"
     how = f"{who}, with {' and '.join(options)}" if options else who
-    answers = {"yes": "would succeed", "no": f"fails: {verdict.errno}", "unknown": "can't be told"}
-    kind = {"yes": "good", "no": "error", "unknown": "warning"}[verdict.bind]
-    text = f"of {shown(request.endpoint)} ({how}) {style.paint(answers[verdict.bind], kind)}"
+    text = f"of {shown(request.endpoint)} ({how}) {_answers(judged)[0][0]}"
     if verdict.bind == "yes" and verdict.listen == "no":
-        text += f", and {style.paint('listen fails: EADDRINUSE', 'error')}"
-    elif verdict.bind == "yes" and verdict.listen == "unknown":
-        text += f", and {style.paint('listen', 'warning')} can't be told"
+        return f"{text}, and listen fails: EADDRINUSE"
+    if verdict.bind == "yes" and verdict.listen == "unknown":
+        return f"{text}, and listen can't be told"
     return text
+
+
+def _answers(judged: Judged) -> tuple[tuple[str, str], ...]:
+    verdict = judged.verdict
+    fails = f"fails: {verdict.errno}" if verdict.errno else "fails"
+    return {"yes": (("would succeed", "good"),), "no": ((fails, "error"),)}.get(
+        verdict.bind, (("can't be told", "warning"),)
+    )
 
 
 def _obstacles(judged: Judged) -> list[str]:
@@ -263,9 +313,9 @@ def _obstacles(judged: Judged) -> list[str]:
 
 
 def _in_the_way(socket: Socket) -> str:
-    names = ", ".join(f"{h.name} {h.pid}" for h in socket.holders[:3] if h.pid is not None)
-    state = "" if socket.state == "listen" else f", {socket.state}"
-    return f"{shown(socket.endpoint)} ({names or 'holder not seen'}{state}) is in the way"
+    who = holders_text(socket.holders, socket.holders_extent)
+    state = "" if socket.state == "listen" else f"{socket.state}, "
+    return f"{shown(socket.endpoint)} ({state}{who}) is in the way"
 
 
 def _receivers(receivers: tuple[Receiver, ...]) -> list[str]:
