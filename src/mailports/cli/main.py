@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 VERBS = {
     "status": "mail ports of this host: who holds each, and what is wrong",
     "why": "the whole story of a port (`mailports 25` is the same)",
@@ -30,8 +34,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     words = sys.argv[1:] if argv is None else argv
     try:
-        return _run(*_verb(words))
+        verb, rest = _verb(words)
+        return 0 if verb in ABOUT and _has_said(ABOUT[verb]) else _run(verb, rest)
     except BrokenPipeError:  # the reader has gone: `mailports | head`
+        from mailports.cli.output import give_up_output
+
+        give_up_output()
         return 2
     except KeyboardInterrupt:
         return 130
@@ -57,8 +65,10 @@ def _run(verb: str, rest: list[str]) -> int:
     if debug:
         rest = [word for word in rest if word != "--debug"]
     try:
-        if verb in ("version", "help"):
-            return _say_what_it_is(verb)
+        if verb in ABOUT:
+            from mailports.cli.output import show
+
+            show([ABOUT[verb]()])  # fails as it did, and is said as all faults are
         return int(import_module(f"mailports.cli.{verb}").run(rest))
     except Fault as fault:
         if debug:
@@ -77,18 +87,27 @@ def _run(verb: str, rest: list[str]) -> int:
         return 2
 
 
-def _say_what_it_is(verb: str) -> int:
+def _version() -> str:
     from mailports import __version__
 
-    verbs = "\n".join(f"  {name:<10} {text}" for name, text in VERBS.items())
-    text = f"mailports {__version__}" if verb == "version" else USAGE.format(verbs=verbs).rstrip("\n")
-    try:
-        print(text, flush=True)
-    except OSError:  # what else there is to do about it, and to say, is known there
-        from mailports.cli.output import show
+    return f"mailports {__version__}"
 
-        show([text])
-    return 0
+
+def _help() -> str:
+    return USAGE.format(verbs="\n".join(f"  {name:<10} {text}" for name, text in VERBS.items())).rstrip("\n")
+
+
+ABOUT = {"version": _version, "help": _help}
+
+
+def _has_said(text: Callable[[], str]) -> bool:
+    try:
+        print(text(), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 def _say(message: str, hint: str | None) -> None:

@@ -137,13 +137,13 @@ def show(lines: Iterable[str]) -> None:
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
-        _give_up_output()
+        give_up_output()
         if isinstance(error, BrokenPipeError):
             raise
         raise HostError("write to standard output", "", error.strerror or str(error)) from error
 
 
-def _give_up_output() -> None:
+def give_up_output() -> None:
     """What Python still has to flush at its end has nowhere to go."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
