@@ -12,8 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mailports.catalogue.ports import Port
 
-WRONG, ABSENT, EXPOSED, AT_RISK = "wrong", "absent", "exposed", "at-risk"
-"""What happens to a port's traffic: a wrong program gets it, nobody does, outsiders do, or it may yet come to that."""
+WRONG, ABSENT, EXPOSED = "wrong", "absent", "exposed"
+"""What happens to a port's traffic: a wrong program gets it, nobody does, or outsiders do."""
 
 _FLOWS = {
     "public-mx": ("inbound relay", "remote MTA -> port 25"),
@@ -68,8 +68,14 @@ _EXPOSED = {
 }
 
 
-def breaks_of(port: Port | None, what: str) -> tuple[Break, ...]:
-    """Return what happens to the flow that uses a port; empty where the port isn't of the catalogue."""
+def breaks_of(port: Port | None, what: str, when: str | None = None) -> tuple[Break, ...]:
+    """Return what happens to the flow that uses a port; empty where the port isn't of the catalogue.
+
+    Args:
+        port: the catalogue's entry.
+        what: WRONG, ABSENT or EXPOSED.
+        when: on which condition, where it doesn't happen now.
+    """
     if port is None:
         return ()
     flow, hop = _FLOWS.get(port.role, (port.role, ""))
@@ -79,6 +85,6 @@ def breaks_of(port: Port | None, what: str) -> tuple[Break, ...]:
         effect, sees, source = _ABSENT.get(port.role) or _WRONG.get(port.role, ("unknown", None, None))
     else:
         effect, sees, source = _WRONG.get(port.role, ("unknown", None, None))
-    if what == AT_RISK:
-        effect = f"nothing yet; once it happens: {effect}"
+    if when is not None:
+        effect = f"{when}: {effect}"
     return (Break(flow, effect, hop.replace("submission port", f"port {port.number}") or None, sees, source),)

@@ -7,7 +7,7 @@ The rules, in the order in which they decide:
    on a port yields to the port's own service.
 3. A back end moves inward, behind its front.
 4. Standard client ports move only as a last resort.
-5. Internal ports on loopback move freely, with every reference.
+5. Internal ports on loopback move freely, with every reference; that is where they belong.
 6. A second MTA that the host doesn't need: by address, then as a queue runner, then stopped. Never purged.
 7. A stale instance is stopped by its product's own command. Nothing is killed because it holds a port.
 8. On companion ports whoever resolves for this machine, or answers ACME, stays.
@@ -47,6 +47,7 @@ KINDS = frozenset(
         "widen-listener",
         "start",
         "assign",
+        "find-holder",
     )
 )
 """What a remedy may be; plans know how to carry out each."""
@@ -57,6 +58,7 @@ RULE_STRANGER = "2: who has no business on a port yields to the port's own servi
 RULE_BACK_END = "3: a back end moves inward, behind its front"
 RULE_CLIENT_PORT = "4: standard client ports move only as a last resort"
 RULE_INTERNAL = "5: internal ports on loopback move freely, with every reference"
+RULE_EXPOSED = "5: an internal port belongs on loopback, or where its clients are"
 RULE_SECOND_MTA = "6: a second MTA separates by address first, then runs only its queue, then stops"
 RULE_STALE = "7: a stale instance is stopped by its product's own command, never killed for holding a port"
 RULE_COMPANION = "8: who resolves names or answers ACME for this machine stays"

@@ -142,6 +142,9 @@ PROGRAMS: tuple[Program, ...] = (
 _BY_NAME = {name: program for program in reversed(PROGRAMS) for name in program.names}
 _BY_UNIT = {unit: program for program in PROGRAMS for unit in program.units}
 
+_INSTALLED = ("/usr/", "/opt/", "/var/", "/lib", "/sbin", "/bin", "/snap/", "/nix/")
+"""Where a folder of a product's name means that product."""
+
 _INTERPRETERS = ("python", "perl", "ruby", "node", "java", "php", "bash", "sh", "dash")
 
 _GENERIC = frozenset(("lmtp", "anvil", "smtpd", "master", "init", "dma", "popper", "mailman", "httpd"))
@@ -186,7 +189,7 @@ def _identify(name: str | None, exe: str | None, unit: str | None) -> Program | 
 def _by_path(path: str) -> Program | None:
     """A directory of the product's name, or an executable whose name begins with it."""
     folder, _, base = path.rpartition("/")
-    if folder.startswith(("/home/", "/root/", "/tmp/", "/srv/")):  # noqa: S108 -- a path to compare with
+    if not folder.startswith(_INSTALLED):
         folder = ""  # whose folder is called what says nothing
     for program in PROGRAMS:
         for part in program.paths:

@@ -69,7 +69,7 @@ def _within(snapshot: Snapshot, netns: str) -> Snapshot:
         near = {n.label for n in snapshot.namespaces if n.label == "here" or n.mount}
         return snapshot._replace(sockets=tuple(s for s in snapshot.sockets if s.endpoint.netns in near))
     labels = {n.label for n in snapshot.namespaces if netns in (n.label, n.label.partition(":")[2])}
-    labels |= {n.label for n in snapshot.namespaces if netns.isdigit() and int(netns) in n.pids}
+    labels |= {n.label for n in snapshot.namespaces if natural(netns) in n.pids}
     if not labels:
         known = ", ".join(n.label for n in snapshot.namespaces)
         raise InputError(f"no network namespace {printable(netns)} in this Snapshot; it has {known}")

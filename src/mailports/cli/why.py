@@ -47,8 +47,7 @@ def run(argv: list[str]) -> int:
     if netns not in ("here", "all"):
         labels = {s.endpoint.netns for s in snapshot.sockets} | {n.label for n in snapshot.namespaces}
         label = next((x for x in sorted(filter(None, labels)) if netns in (x, x.partition(":")[2])), netns)
-        if netns.isdigit():
-            label = next((n.label for n in snapshot.namespaces if int(netns) in n.pids), label)
+        label = next((n.label for n in snapshot.namespaces if natural(netns) in n.pids), label)
     places = [n.label for n in snapshot.namespaces] if netns == "all" else [label]
     stories = tuple(
         story

@@ -87,8 +87,8 @@ def _unclaimed(seen: Seen, sockets: list[Socket]) -> Finding:
         summary = f"no process holds {shown(socket.endpoint)}, the port of {port.service}"
         parties, remedies = [], [
             Remedy(
-                f"assign:{socket.endpoint.port}",
-                "assign",
+                f"find-holder:{socket.endpoint.port}",
+                "find-holder",
                 "Find who passed the descriptor on: a message in flight, io_uring, the kernel, or a process in "
                 "another pid namespace",
                 ways.RULE_NO_CONFLICT,
@@ -116,7 +116,7 @@ def _unclaimed(seen: Seen, sockets: list[Socket]) -> Finding:
         parties=parties,
         evidence=[e for s in sockets for e in listens(seen, s)],
         remedies=remedies,
-        breaks=breaks_of(port, WRONG),
+        breaks=breaks_of(port, WRONG, "if mail is to be served there"),
     )
 
 
@@ -192,7 +192,7 @@ def _overexposed(seen: Seen, sockets: list[Socket]) -> Finding:
             f"change-publish:{number}",
             "change-publish",
             f"Publish {number} on 127.0.0.1 only, or not at all",
-            ways.RULE_INTERNAL,
+            ways.RULE_EXPOSED,
             name,
         )
     else:
@@ -200,7 +200,7 @@ def _overexposed(seen: Seen, sockets: list[Socket]) -> Finding:
             f"bind-loopback:{name}:{number}",
             "bind-loopback",
             f"Bind {name} to 127.0.0.1 and [::1], or to the one address that its clients use",
-            ways.RULE_INTERNAL,
+            ways.RULE_EXPOSED,
             name,
         )
     return finding(

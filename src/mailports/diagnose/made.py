@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mailports.model.facts import shown
+from mailports.diagnose.seen import spelled
+from mailports.model.facts import NONE, shown
 from mailports.model.findings import Evidence, Finding, Unknown
 
 TYPE_CHECKING = False
@@ -105,30 +106,26 @@ def _held(socket: Socket, holder: Holder) -> Evidence:
         return Evidence(f"inode {socket.inode} was made in {holder.unit or holder.container}", "sock_diag, cgroup")
     unit = f" of {holder.unit}" if holder.unit else ""
     source = {"fd": "/proc/PID/fd", "io_uring": "/proc/PID/fdinfo"}.get(holder.seen_by, holder.seen_by)
-    name = holder.name or "a process"
-    return Evidence(f"{name} (pid {holder.pid}{unit}) holds inode {socket.inode}", source)
+    return Evidence(f"{spelled(holder)} (pid {holder.pid}{unit}) holds inode {socket.inode}", source)
 
 
 def connection(socket: Socket) -> Evidence:
     """Return the evidence for a connection."""
     peer = shown(socket.peer) if socket.peer else "?"
-    held = ", ".join(f"{h.name} (pid {h.pid})" for h in socket.holders) or "no process"
+    held = ", ".join(f"{spelled(h)} (pid {h.pid})" for h in socket.holders) or "no process"
     return Evidence(f"{shown(socket.endpoint)} is connected to {peer} ({socket.state}), held by {held}", "sock_diag")
 
 
 def unknown_owner(seen: Seen, socket: Socket, hides: str) -> Unknown:
     """Return that a rule would need to know who holds a socket."""
-    why = why_no_holder(seen)
-    how = "run as root" if why.startswith("no permission") else "mailports audit"
-    return Unknown(f"who holds {shown(socket.endpoint)}", why, how, (hides,))
-
-
-def why_no_holder(seen: Seen) -> str:
-    """Return why not every holder was seen."""
+    what = f"who holds {shown(socket.endpoint)}"
+    if socket.holders_extent != NONE:
+        return Unknown(what, "the search stopped early", "mailports audit", (hides,), socket.endpoint)
+    why, how = "its process couldn't be seen", "run as root"
     for look in seen.snapshot.looks:
         if look.fact == "holders" and look.why:
-            return look.why
-    return "the search stopped early"
+            why, how = look.why, look.how_to_see or how
+    return Unknown(what, why, how, (hides,), socket.endpoint)
 
 
 def _source(seen: Seen, fact: str, netns: str | None) -> str:

@@ -98,6 +98,10 @@ def _urgency(finding: Finding) -> tuple[int, int, str]:
 def _blind_spots(snapshot: Snapshot) -> list[Unknown]:
     """What was tried and couldn't be seen, for the rules that need it."""
     spots = []
+    if not any(look.fact == "listeners" for look in snapshot.looks):
+        spots.append(
+            Unknown("listeners", "nothing here says that they were looked at", None, tuple(r.name for r in RULES))
+        )
     for look in snapshot.looks:
         hides = tuple(rule.name for rule in RULES if look.fact in rule.needs)
         if look.extent != ALL and look.why and hides:

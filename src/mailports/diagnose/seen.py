@@ -40,6 +40,9 @@ class Owner(Record):
     @property
     def target(self) -> str:
         """What is stopped to stop it."""
+        program = program_of_unit(self.unit)
+        if program is not None and self.unit in program.units and not self.container:
+            return program.units[0]  # an instance such as postfix@-.service is pulled in by its main unit
         return self.unit or self.name
 
     def party(self, endpoint: Endpoint | None, role: str = "holder") -> Party:
@@ -165,6 +168,12 @@ def called(holder: Holder) -> str:
     if program is not None and program.kind in _BY_PRODUCT and not (holder.name or "").startswith(program.product):
         return program.product
     return holder.name or holder.unit or "unknown"
+
+
+def spelled(holder: Holder) -> str:
+    """Return a process as Postfix's own log spells it, `postfix/master`, where its name alone means little."""
+    product, name = called(holder), holder.name or "unknown"
+    return name if product == name else f"{product}/{name}"
 
 
 _BY_PRODUCT = (*sorted(MAIL_KINDS), "proxy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mailports import remedies as ways
 from mailports.bind import covers
 from mailports.catalogue.programs import MAIL_KINDS
-from mailports.diagnose.made import finding, listens, unknown_owner, why_no_holder
+from mailports.diagnose.made import finding, listens, unknown_owner
 from mailports.diagnose.seen import (
     catalogue_port,
     is_loopback,
@@ -58,12 +58,8 @@ def shared_port(seen: Seen) -> Iterator[Finding | Unknown]:
                 causes.setdefault((netns, protocol, port, frozenset(known)), []).append(group)
             elif None in owners:
                 where = shown(group[0].endpoint)
-                yield Unknown(
-                    f"who the {len(group)} listeners on {where} belong to",
-                    why_no_holder(seen),
-                    "run as root: mailports audit",
-                    ("shared-port",),
-                )
+                unknown = unknown_owner(seen, next(s for s in group if seen.owner(s) is None), "shared-port")
+                yield unknown._replace(what=f"who the {len(group)} listeners on {where} belong to")
     for places in causes.values():
         yield _shared(seen, places)
 

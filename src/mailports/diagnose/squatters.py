@@ -10,7 +10,7 @@ from mailports.diagnose.seen import (
     is_mail_port,
     program_of_holder,
 )
-from mailports.flows import AT_RISK, WRONG, breaks_of
+from mailports.flows import ABSENT, WRONG, breaks_of
 from mailports.model.facts import ALL, natural, shown
 from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy, Unknown
 
@@ -179,7 +179,7 @@ def _collisions(seen: Seen) -> Iterator[Finding | Unknown]:
             parties=[owner.party(e) if owner else Party("holder", name, endpoint=e)],
             evidence=[connection(s) for s in sockets],
             remedies=[ways.reserve((e.port,))],
-            breaks=breaks_of(catalogue_port(e), AT_RISK),
+            breaks=breaks_of(catalogue_port(e), ABSENT, "when its service starts meanwhile"),
         )
 
 
@@ -231,7 +231,7 @@ def _at_risk(seen: Seen, netns: str, span: tuple[int, int], at_risk: dict[int, l
             *(e for s in sockets for e in listens(seen, s)),
         ],
         remedies=[ways.reserve(ports)],
-        breaks=breaks_of(catalogue_port(sockets[0].endpoint), AT_RISK),
+        breaks=breaks_of(catalogue_port(sockets[0].endpoint), ABSENT, "if a client has the port when it restarts"),
         cause=f"net.ipv4.ip_local_port_range in {netns}",
     )
 

@@ -49,7 +49,7 @@ def tell(snapshot: Snapshot, question: Question) -> Story:
         _is_ephemeral(seen, question),
         512 <= number < 1024 and any(is_rpc(h) for s in seen.listeners for h in s.holders),
         tuple(f for f in diagnosis.findings if _is_about(f.endpoints, question)),
-        (*diagnosis.unknown, *_unseen(seen, question)),
+        (*(u for u in diagnosis.unknown if _may_matter(u, question)), *_unseen(seen, question)),
     )
 
 
@@ -120,6 +120,10 @@ def _unseen(seen: Seen, question: Question) -> tuple[Unknown, ...]:
         for look in seen.snapshot.looks
         if look.fact == "bound" and look.netns == question.netns and look.extent != ALL and look.why
     )
+
+
+def _may_matter(unknown: Unknown, question: Question) -> bool:
+    return unknown.endpoint is None or _is_about((unknown.endpoint,), question)
 
 
 def _names(ports: tuple[tuple[int, int], ...], number: int) -> bool:

@@ -9,7 +9,7 @@ from mailports.diagnose.seen import (
     catalogue_port,
     program_of_holder,
 )
-from mailports.flows import AT_RISK, WRONG, breaks_of
+from mailports.flows import ABSENT, WRONG, breaks_of
 from mailports.model.facts import ALL, NONE, shown
 from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy, Unknown
 
@@ -174,7 +174,7 @@ def _judge_stale(seen: Seen, product: str, pid: int | None, sockets: list[Socket
     endpoint = sockets[0].endpoint
     where = "its unit" if len(units) == 1 else "its units"
     command = ways.STOP_COMMANDS.get(product)
-    how = f"with `{command}`" if command else f"the way {product} is stopped by hand"
+    how = f"with `{command}`" if command else "by SIGTERM, once its executable and pid file prove which it is,"
     yield finding(
         "stale-instance",
         ERROR if unit.active in ("failed", "activating") else WARNING,
@@ -197,7 +197,7 @@ def _judge_stale(seen: Seen, product: str, pid: int | None, sockets: list[Socket
                 product,
             )
         ],
-        breaks=breaks_of(catalogue_port(endpoint), AT_RISK),
+        breaks=breaks_of(catalogue_port(endpoint), ABSENT, "at the next reload, restart or boot"),
         cause=f"{product} outside {unit.name}",
     )
 

@@ -161,8 +161,10 @@ class Machine:
                 part = netlink.recv(_RECEIVE_BYTES)
                 parts.append(part)
                 total += len(part)
-                if _is_last(part, what) or total > limit_bytes:
+                if _is_last(part, what):
                     return b"".join(parts)
+                if total > limit_bytes:
+                    raise HostError(f"ask {what}", "EMSGSIZE", f"the answer is longer than {limit_bytes} bytes")
         except OSError as error:
             raise _host_error("ask", what, error) from error
 

@@ -92,12 +92,14 @@ class Unknown(Record):
         why: why it couldn't be seen.
         how_to_see: what would show it; null where nothing would.
         hides: names of the findings that it could hide.
+        endpoint: the endpoint that it is about; null where it is about more.
     """
 
     what: str
     why: str
     how_to_see: str | None = None
     hides: tuple[str, ...] = ()
+    endpoint: Endpoint | None = None
 
 
 class Finding(Record):

@@ -187,7 +187,8 @@ def read_podman(host: Host, known: Known, users: Iterable[int]) -> None:
             continue
         for container in decode_podman(ran.stdout):
             known.add(container)
-        known.looks.append(Look("containers", None, ALL, f"podman ps (user {uid})"))
+        cut = "podman printed more than is read" if ran.is_cut else None
+        known.looks.append(Look("containers", None, SOME if cut else ALL, f"podman ps (user {uid})", cut))
 
 
 def decode_podman(text: bytes) -> list[Container]:

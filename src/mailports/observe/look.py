@@ -23,6 +23,7 @@ from mailports.model.facts import (
     Namespace,
     Snapshot,
     Socket,
+    natural,
 )
 from mailports.observe.cgroups import Groups
 from mailports.observe.containers import ROOTLESS, Known, join_addresses, read_engines, read_helper, read_podman
@@ -134,7 +135,7 @@ class _Observation:
             return list(self.census.namespaces)
         for namespace in self.census.namespaces:
             labels = (namespace.label, namespace.label.partition(":")[2])
-            if wanted in labels or (wanted.isdigit() and int(wanted) in self._pids(namespace.label)):
+            if wanted in labels or natural(wanted) in self._pids(namespace.label):
                 return [namespace]
         raise HostError(f"find network namespace {wanted}", "", "no namespace has that name or process")
 

@@ -126,6 +126,13 @@ def _look(host: Host, path: str) -> int | None:
         return None
 
 
+def unescaped(field: bytes) -> str:
+    r"""Return a path of /proc/*/mounts: the kernel spells blank, tab, newline and backslash as `\040` and so on."""
+    for code, byte in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+        field = field.replace(code, byte)
+    return field.decode("utf-8", "surrogateescape")
+
+
 def _mounted(host: Host) -> dict[int, str]:
     """Namespace inodes and the mount that keeps each: `... - nsfs nsfs rw`, with root `net:[4026532202]`."""
     try:
@@ -139,6 +146,6 @@ def _mounted(host: Host) -> dict[int, str]:
         fields = line.split(b" ")
         root = fields[3]
         if root.startswith(b"net:[") and root.endswith(b"]") and root[5:-1].isdigit():
-            path = fields[4].decode("utf-8", "surrogateescape").replace("\\040", " ")
+            path = unescaped(fields[4])
             mounts.setdefault(int(root[5:-1]), path)
     return mounts

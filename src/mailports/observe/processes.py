@@ -161,7 +161,8 @@ def _read_stat(files: Files, clock: Clock, pid: int) -> tuple[str | None, int | 
     except HostError:
         return None, None
     fields = raw[raw.rfind(b")") + 2 :].split()
-    boot = clock.boot()
-    if boot is None or len(fields) < 20 or not (fields[19].isdigit() and fields[2].isdigit()):
+    if len(fields) < 20 or not (fields[19].isdigit() and fields[2].isdigit()):
         return None, None
-    return clock.stamp(boot + int(fields[19]) / _TICKS_PER_S), int(fields[2])
+    boot = clock.boot()
+    started_at = None if boot is None else clock.stamp(boot + int(fields[19]) / _TICKS_PER_S)
+    return started_at, int(fields[2])

@@ -46,10 +46,10 @@ def read_units(host: Host, names: Iterable[str], *, every_socket: bool) -> tuple
     if ran.status != 0 and not ran.stdout:
         why = printable(ran.stderr.strip().split(b"\n")[0][:200]) or f"systemctl ended with {ran.status}"
         return [], Look("units", None, NONE, "systemctl", why)
+    why = "systemctl printed more than is read" if ran.is_cut else ""
     if len(named) > _UNITS_AT_ONCE:
         why = f"only {_UNITS_AT_ONCE} of {len(named)} units were asked for"
-        return decode_show(ran.stdout), Look("units", None, SOME, "systemctl", why)
-    return decode_show(ran.stdout), Look("units", None, ALL, "systemctl")
+    return decode_show(ran.stdout), Look("units", None, SOME if why else ALL, "systemctl", why or None)
 
 
 def decode_show(text: bytes) -> list[Unit]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailports.catalogue.ports import service_of
-from mailports.diagnose.seen import HERE, called
+from mailports.diagnose.seen import HERE, spelled
 from mailports.model.facts import shown
 from mailports.report.diagnostic import render_finding, render_unknown
 from mailports.report.style import Style, wrapped
@@ -25,8 +25,10 @@ def render_status(overview: Overview, diagnosis: Diagnosis, style: Style) -> lis
     if overview.listeners:
         lines += ["", *_table(overview.listeners, diagnosis, style)]
     if overview.absent:
-        names = ", ".join(f"{number} {service_of('tcp', number) or ''}".strip() for number in overview.absent)
-        lines += ["", style.paint(wrapped(f"not listening: {names}", style.width, "    "), "dim")]
+        # No line break between a number and its name.
+        names = ", ".join(f"{number}\xa0{service_of('tcp', number) or ''}".strip() for number in overview.absent)
+        text = wrapped(f"not listening: {names}", style.width, "    ").replace("\xa0", " ")
+        lines += ["", style.paint(text, "dim")]
     if diagnosis.findings:
         lines.append("")
         lines += [_one_line(found, style) for found in diagnosis.findings]
@@ -46,7 +48,7 @@ def _hints(diagnosis: Diagnosis) -> list[str]:
         return ["the whole of it: mailports audit"]
     port = f"udp/{e.port}" if e.protocol == "udp" else str(e.port)
     netns = f" --netns {e.netns.partition(':')[2] or e.netns}" if e.netns not in (HERE, None) else ""
-    return [f"the whole story: mailports why {port}{netns}; everything: mailports audit"]
+    return [f"the whole story: mailports why {port}{netns}", "everything, with ways out: mailports audit"]
 
 
 def _one_line(found: Finding, style: Style) -> str:
@@ -117,7 +119,7 @@ def _table(listeners: tuple[Listener, ...], diagnosis: Diagnosis, style: Style) 
     ports = max(4, *(len(row.port) for row in rows))
     services = min(max(len("SERVICE"), *(len(row.first.service or "-") for row in rows)), style.width // 4)
     longest = max(len(address) for row in rows for address in row.addresses)
-    addresses = max(len("ADDRESS"), longest, min(14, max(len(" ".join(row.addresses)) for row in rows)))
+    addresses = max(len("ADDRESS"), longest, min(17, max(len(" ".join(row.addresses)) for row in rows)))
     if 2 + ports + 2 + services + 2 + addresses + 2 + _LEAST > style.width:
         services = min(services, 12)
     left = 2 + ports + 2 + services + 2
@@ -191,7 +193,7 @@ def holders_text(holders: tuple[Holder, ...], extent: str) -> str:
         return texts.get(extent, "a process that wasn't found")
     groups: dict[tuple[str, str | None, str | None, bool], list[int]] = {}
     for h in holders:
-        groups.setdefault((_program_text(h), h.unit, h.container, h.pid is None), []).append(h.pid or 0)
+        groups.setdefault((spelled(h), h.unit, h.container, h.pid is None), []).append(h.pid or 0)
     parts = []
     for (program, unit, container, is_hidden), pids in groups.items():
         words = []
@@ -206,12 +208,6 @@ def holders_text(holders: tuple[Holder, ...], extent: str) -> str:
             words.append("(process not visible)" if extent == "none" else "(process not found)")
         parts.append("  ".join(words))
     return " + ".join(parts)
-
-
-def _program_text(holder: Holder) -> str:
-    """`postfix/master`, as Postfix's own log spells it, where the name alone means nothing."""
-    product, name = called(holder), holder.name or "unknown"
-    return name if product == name else f"{product}/{name}"
 
 
 # why
