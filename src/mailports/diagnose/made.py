@@ -77,8 +77,19 @@ def _fingerprint(name: str, endpoints: tuple[Endpoint, ...], parties: tuple[Part
     for e in sorted(endpoints, key=str):
         netns = "inode" if e.netns and e.netns.startswith("inode:") else e.netns
         lines.append(f"{e.protocol} {e.address} {e.port} {e.device} {netns}")
-    lines += [f"{p.role} {p.name} {p.product} {p.instance} {p.unit} {p.container} {p.entry} {p.path}" for p in parties]
+    lines += sorted(
+        f"{p.role} {_lasting(p.name)} {p.product} {p.instance} {p.unit} {p.container} {_lasting(p.entry)} {p.path}"
+        for p in parties
+    )
     return f"{FINGERPRINT}:{_fnv(chr(10).join(lines).encode()):016x}"
+
+
+def _lasting(text: str | None) -> str | None:
+    """A rule's place without the number that a reload gives it anew: `ip nat PREROUTING handle 12`."""
+    words = (text or "").split(" ")
+    if len(words) > 2 and words[-2] in ("handle", "rule") and words[-1].isdecimal():
+        return " ".join(words[:-2])
+    return text
 
 
 def _fnv(data: bytes) -> int:

@@ -109,7 +109,7 @@ def redirects_of(seen: Seen, socket: Socket) -> tuple[str, ...]:
     for redirect in seen.snapshot.redirects:
         if redirect.netns != e.netns or redirect.hook != "prerouting" or redirect.protocol not in (e.protocol, "any"):
             continue
-        if not any(first <= e.port <= last for first, last in redirect.ports) or not takes_from(redirect, socket):
+        if not any(first <= e.port <= last for first, last in redirect.ports) or not takes_from(seen, redirect, socket):
             continue
         container = seen.container_at(redirect.to_address)
         if owner is not None and owner.container and (container is None or owner.container == container.name):

@@ -54,9 +54,9 @@ def redirected_port(seen: Seen) -> Iterator[Finding | Unknown]:
 
 
 def _judge_redirect(seen: Seen, redirect: Redirect, port: Port) -> Finding | None:
-    if redirect.hook == "output" and not redirect.local_only and not _is_own(redirect):
+    if redirect.hook == "output" and not redirect.local_only and not _is_own(seen, redirect):
         return _outbound(redirect, port)
-    listeners = [s for s in seen.at(redirect.netns, port.protocol, port.number) if takes_from(redirect, s)]
+    listeners = [s for s in seen.at(redirect.netns, port.protocol, port.number) if takes_from(seen, redirect, s)]
     container = seen.container_at(redirect.to_address)
     if container is not None and _publishes(container, port.number):
         listeners = [s for s in listeners if not _is_of(seen, s, container)]  # the engine's own rule for its own port
@@ -352,20 +352,28 @@ def _has(ports: tuple[tuple[int, int], ...], number: int) -> bool:
     return any(first <= number <= last for first, last in ports)
 
 
-def takes_from(redirect: Redirect, socket: Socket) -> bool:
+def takes_from(seen: Seen, redirect: Redirect, socket: Socket) -> bool:
     """Whether packets for a listener meet a redirect before it."""
     e = socket.endpoint
     if redirect.hook == "prerouting" and is_loopback(e.address):
         return False  # what comes to loopback was sent here, and doesn't pass by PREROUTING
-    if redirect.family == 4 and socket.family == 6 and not (is_wildcard(e.address) and e.v6only is False):
-        return False
-    if redirect.family == 6 and socket.family == 4:
+    is_dual = is_wildcard(e.address) and e.v6only is False
+    if redirect.family not in (0, socket.family) and not (redirect.family == 4 and is_dual):
         return False
     if redirect.kind == "tproxy" and redirect.to_ports is not None and redirect.to_ports[0] == e.port:
         return False
-    if not redirect.addresses or is_wildcard(e.address):
-        return True
-    return any(_within(e.address, network) for network in redirect.addresses)
+    return not redirect.addresses or any(
+        _within(address, network) for address in _addresses_of(seen, e) for network in redirect.addresses
+    )
+
+
+def _addresses_of(seen: Seen, endpoint: Endpoint) -> list[str]:
+    """The addresses that an endpoint is reached by; none where a wildcard's aren't known."""
+    if not is_wildcard(endpoint.address):
+        return [endpoint.address]
+    if not seen.is_all("addresses", endpoint.netns):
+        return []
+    return [a.address for a in seen.snapshot.addresses if a.netns == endpoint.netns]
 
 
 def _within(address: str, network: str) -> bool:
@@ -377,9 +385,13 @@ def _within(address: str, network: str) -> bool:
         return address == network
 
 
-def _is_own(redirect: Redirect) -> bool:
+def _is_own(seen: Seen, redirect: Redirect) -> bool:
     """Whether a rule in OUTPUT is about this host's own addresses, so about local clients of a local port."""
-    return bool(redirect.addresses) and all(is_loopback(a.partition("/")[0]) for a in redirect.addresses)
+    own = [a.address for a in seen.snapshot.addresses if a.netns == redirect.netns]
+    return bool(redirect.addresses) and all(
+        is_loopback(network.partition("/")[0]) or any(network in (a, f"{a}/32", f"{a}/128") for a in own)
+        for network in redirect.addresses
+    )
 
 
 def _reached_here(seen: Seen, redirect: Redirect, target_port: int) -> list[Socket] | None:
@@ -410,9 +422,19 @@ def _is_redirected(seen: Seen, netns: str | None, number: int) -> bool:
 
 
 def _is_for_outside(gate: Gate) -> bool:
-    return (
-        bool(gate.ports) and (gate.when is None or '"lo"' not in gate.when) and "127." not in " ".join(gate.addresses)
-    )
+    """Whether an accept rule names ports, and lets new connections from elsewhere to them."""
+    if not gate.ports or any(is_loopback(a.partition("/")[0]) for a in gate.addresses):
+        return False
+    return all(_is_no_limit(part) for part in (gate.when or "").split(", ") if part)
+
+
+def _is_no_limit(part: str) -> bool:
+    """Whether what else a rule asks for still lets the world in: a device that isn't loopback, new connections."""
+    if part.startswith("ct state"):
+        return "new" in part
+    if part.startswith(("iif", "meta iif")):
+        return '"lo"' not in part or "!=" in part
+    return part.startswith("limit rate")
 
 
 def _shown_target(seen: Seen, redirect: Redirect, number: int) -> str:

@@ -69,7 +69,7 @@ def _shared(seen: Seen, places: list[list[Socket]]) -> Finding:
     owners = _distinct(seen, places[0])
     endpoint = sockets[0].endpoint
     port = catalogue_port(endpoint)
-    names = " and ".join(o.name for o in owners)
+    names = " and ".join(_labels(owners))
     evidence = [e for s in sockets for e in listens(seen, s)]
     severity = ERROR if port is None or port.is_mail else WARNING
     return finding(
@@ -178,10 +178,14 @@ def _distinct(seen: Seen, sockets: list[Socket]) -> list[Owner]:
         owner = seen.owner(socket)
         if owner is not None:
             owners.setdefault(owner.key, owner)
-    found = list(owners.values())
-    if len({o.name for o in found}) < len(found):  # `postfix and postfix` says nothing: name them by their units
-        found = [o._replace(name=f"{o.name} ({o.unit or f'pid {o.pid}'})") for o in found]
-    return found
+    return list(owners.values())
+
+
+def _labels(owners: list[Owner]) -> list[str]:
+    """Their names; `postfix and postfix` says nothing, so there each has its unit or pid too."""
+    if len({o.name for o in owners}) == len(owners):
+        return [o.name for o in owners]
+    return [f"{o.name} ({o.unit or f'pid {o.pid}'})" for o in owners]
 
 
 def _who_yields(owners: list[Owner], port: Port | None, endpoint: Endpoint) -> list[Remedy]:
@@ -200,9 +204,14 @@ def _who_yields(owners: list[Owner], port: Port | None, endpoint: Endpoint) -> l
             ways.stop(stranger.target, rule, because, has_queue=stranger.has_queue, moves=stranger.name),
         ]
     because = "the other then gets every connection"
+    labels = _labels(owners)
+    targets = [o.target if o.unit else label for o, label in zip(owners, labels)]
     return [
-        *(ways.separate(o.name, number, ways.RULE_EQUALS, moves=None) for o in owners),
-        *(ways.stop(o.target, ways.RULE_EQUALS, because, has_queue=o.has_queue, moves=None) for o in owners),
+        *(ways.separate(label, number, ways.RULE_EQUALS, moves=None) for label in labels),
+        *(
+            ways.stop(target, ways.RULE_EQUALS, because, has_queue=o.has_queue, moves=None)
+            for o, target in zip(owners, targets)
+        ),
     ]
 
 
