@@ -358,6 +358,38 @@ class Lookup(Record):
     cookie: int | None
 
 
+class Attempt(Record):
+    """A bind, listen or connect that was tried, as a log line, an error message or a trace says.
+
+    Attributes:
+        program: who tried, as it calls itself: `postfix/master`, `exim`, `docker`.
+        product: the catalogue's product; null where it isn't a known one.
+        endpoint: the endpoint that was wanted; null where the text has none. Port 0: it has no port.
+        errno: `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`, `EAFNOSUPPORT`, `ECONNREFUSED`, …; empty where none was said.
+        call: `bind` (listen included), `connect`, `publish`, or `start` (a pid file, a lock: no socket involved).
+        when: when, as the text says; null unknown.
+        unit: the systemd unit that tried, where the text says.
+        container: the container that tried or that is published, where the text says.
+        entry: the entry of its configuration, where the text names one (`smtp/inet`, `frontend mail`).
+        path: a file that the text names for it.
+        line: line of that file, or of the text that was read, from 1.
+        text: the line itself, cut to 300 characters.
+    """
+
+    program: str | None
+    product: str | None
+    endpoint: Endpoint | None
+    errno: str
+    call: str = "bind"
+    when: str | None = None
+    unit: str | None = None
+    container: str | None = None
+    entry: str | None = None
+    path: str | None = None
+    line: int | None = None
+    text: str = ""
+
+
 class Snapshot(Record):
     """Everything that was seen about one host at one moment.
 
@@ -376,6 +408,7 @@ class Snapshot(Record):
         settings: kernel settings.
         addresses: the host's addresses.
         lookups: for ports that were asked about, which listener the kernel says gets a packet.
+        attempts: binds and connects that were tried and what came of them.
     """
 
     host: str
@@ -392,6 +425,7 @@ class Snapshot(Record):
     settings: tuple[Setting, ...] = ()
     addresses: tuple[Address, ...] = ()
     lookups: tuple[Lookup, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
 
 
 def shown(endpoint: Endpoint) -> str:
