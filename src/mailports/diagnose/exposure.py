@@ -53,7 +53,8 @@ def unclaimed_listener(seen: Seen) -> Iterator[Finding | Unknown]:
             elif socket.unit is None or not is_mail_product(program_of_unit(socket.unit)):
                 yield unknown_owner(seen, socket, "unclaimed-listener")
         elif not _is_accounted_for(seen, owner, socket):
-            if owner.pid is None and owner.kind is None:  # only a control group names it
+            is_activation = owner.key[0] == "init" and seen.socket_unit(e) is None and not seen.is_all("units", None)
+            if is_activation or (owner.pid is None and owner.kind is None):  # its unit, or only its group, is known
                 yield unknown_owner(seen, socket, "unclaimed-listener")
             else:
                 causes.setdefault((e.netns, e.port, owner.key), []).append(socket)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from mailports import remedies as ways
 from mailports.bind import covers
 from mailports.catalogue.ports import PORTS, port_of
-from mailports.diagnose.made import finding, listens
+from mailports.diagnose.made import finding, listens, unknown_owner
 from mailports.diagnose.seen import HERE, is_loopback, is_wildcard
 from mailports.flows import ABSENT, WRONG, breaks_of
-from mailports.model.facts import ANY4, ANY6, Endpoint, shown
+from mailports.model.facts import ALL, ANY4, ANY6, Endpoint, shown
 from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy, Unknown
 
 TYPE_CHECKING = False
@@ -48,29 +48,46 @@ def redirected_port(seen: Seen) -> Iterator[Finding | Unknown]:
     for redirect in seen.snapshot.redirects:
         for port in _mail_ports_of(redirect):
             found = _judge_redirect(seen, redirect, port)
-            if found is not None:
+            if isinstance(found, Unknown):
+                yield found
+            elif found is not None:
                 causes.setdefault((found.name, redirect.netns, redirect.hook, port.number, _target(redirect)), found)
     yield from causes.values()
 
 
-def _judge_redirect(seen: Seen, redirect: Redirect, port: Port) -> Finding | None:
-    if redirect.hook == "output" and not redirect.local_only and not _is_own(seen, redirect):
-        return _outbound(redirect, port)
+def _judge_redirect(seen: Seen, redirect: Redirect, port: Port) -> Finding | Unknown | None:
+    if redirect.hook == "output" and not redirect.local_only:
+        if redirect.addresses and not seen.is_all("addresses", redirect.netns):
+            return None  # whether they are this host's own isn't known
+        if not _is_own(seen, redirect):
+            return _outbound(redirect, port)
     listeners = [s for s in seen.at(redirect.netns, port.protocol, port.number) if takes_from(seen, redirect, s)]
     container = seen.container_at(redirect.to_address)
+    there: list[Socket] = []
     if container is not None and _publishes(container, port.number):
         listeners = [s for s in listeners if not _is_of(seen, s, container)]  # the engine's own rule for its own port
     elif _stays_here(seen, redirect):
         target_port = redirect.to_ports[0] if redirect.to_ports else port.number
-        there = _reached_here(seen, redirect, target_port)
-        if there == [] and not seen.at(redirect.netns, port.protocol, target_port):
+        reached = _reached_here(seen, redirect, target_port)
+        if reached == [] and not seen.at(redirect.netns, port.protocol, target_port):
             return _leads_nowhere(seen, redirect, port, target_port, listeners)
-        if _is_one_owner(seen, listeners, there or ()):
-            return None
+        there = reached or []
+    return _judge_taken(seen, redirect, port, listeners, there)
+
+
+def _judge_taken(
+    seen: Seen, redirect: Redirect, port: Port, listeners: list[Socket], there: list[Socket]
+) -> Finding | Unknown | None:
+    """Whether those who listen lose traffic to somebody else."""
+    if not listeners or _is_one_owner(seen, listeners, there):
+        return None
+    hidden = next((s for s in (*listeners, *there) if seen.owner(s) is None and s.holders_extent != ALL), None)
+    if hidden is not None:
+        return unknown_owner(seen, hidden, "redirected-port")
     owners = [o for o in (seen.owner(s) for s in listeners) if o is not None]
     # A publish whose container isn't known: the rule is most likely its own.
     is_publish = any(o.kind == "engine" and not o.container for o in owners)
-    return _taken(seen, redirect, port, listeners, owners) if listeners and not is_publish else None
+    return None if is_publish else _taken(seen, redirect, port, listeners, owners)
 
 
 def _stays_here(seen: Seen, redirect: Redirect) -> bool:

@@ -8,6 +8,17 @@ Invariant, held by `tests/test_extent.py`: taking away a look together with its 
 
 from __future__ import annotations
 
+from mailports.diagnose.attempts import (
+    address_missing,
+    address_pool_clash,
+    bind_not_permitted,
+    blocked_upstream,
+    container_publishes_port,
+    dangling_reference,
+    lingering_sockets,
+    port_held,
+    stale_pid_file,
+)
 from mailports.diagnose.exposure import overexposed_listener, unclaimed_listener
 from mailports.diagnose.made import CONFLICTS
 from mailports.diagnose.reach import redirected_port, unreachable_listener
@@ -39,6 +50,8 @@ class Rule(Record):
 
 
 RULES: tuple[Rule, ...] = (
+    Rule("port-held", port_held, (), ERROR),
+    Rule("container-publishes-port", container_publishes_port, (), ERROR),
     Rule("shared-port", shared_port, ("listeners",), ERROR),
     Rule("shadowed-listener", shadowed_listener, ("listeners",), ERROR),
     Rule("redirected-port", redirected_port, ("listeners", "netfilter"), ERROR),
@@ -49,6 +62,13 @@ RULES: tuple[Rule, ...] = (
     Rule("ephemeral-collision", ephemeral_collision, ("listeners", "connections", "settings"), WARNING),
     Rule("overexposed-listener", overexposed_listener, ("listeners",), WARNING),
     Rule("unclaimed-listener", unclaimed_listener, ("listeners",), WARNING),
+    Rule("lingering-sockets", lingering_sockets, (), ERROR),
+    Rule("bind-not-permitted", bind_not_permitted, (), ERROR),
+    Rule("address-missing", address_missing, (), ERROR),
+    Rule("dangling-reference", dangling_reference, (), ERROR),
+    Rule("stale-pid-file", stale_pid_file, (), ERROR),
+    Rule("address-pool-clash", address_pool_clash, (), ERROR),
+    Rule("blocked-upstream", blocked_upstream, (), WARNING),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailports import remedies as ways
 from mailports.bind import covers
+from mailports.diagnose.attempts import attempted
 from mailports.diagnose.made import connection, finding, listens, unknown_owner
 from mailports.diagnose.seen import (
     catalogue_port,
@@ -41,6 +42,7 @@ def rpc_squatter(seen: Seen) -> Iterator[Finding | Unknown]:
     Source:
         bindresvport(3), net/sunrpc/xprtsock.c; neither heeds ip_local_reserved_ports.
     """
+    yield from attempted(seen, "rpc-squatter")
     causes: dict[tuple[object, ...], list[Socket]] = {}
     parties: dict[tuple[object, ...], Party] = {}
     for socket in seen.snapshot.sockets:
@@ -48,7 +50,8 @@ def rpc_squatter(seen: Seen) -> Iterator[Finding | Unknown]:
         if port is None or not port.is_mail or socket.endpoint.port >= 1024:
             continue
         squatter = _rpc_party(seen, socket)
-        if squatter is None and _may_be_the_kernels(seen, socket):
+        is_hidden = socket.state == "listen" and not socket.holders and socket.holders_extent != ALL
+        if squatter is None and (is_hidden or _may_be_the_kernels(seen, socket)):
             yield unknown_owner(seen, socket, "rpc-squatter")
         if squatter is not None:
             cause: tuple[object, ...] = (socket.endpoint.netns, socket.endpoint.port, squatter.name, squatter.pid)
@@ -150,6 +153,7 @@ def ephemeral_collision(seen: Seen) -> Iterator[Finding | Unknown]:
     Source:
         ip-sysctl.rst; reserved ports keep out connect(), bind(0) and autobind, not an explicit bind.
     """
+    yield from attempted(seen, "ephemeral-collision")
     yield from _collisions(seen)
     yield from _exposed_to_collision(seen)
 

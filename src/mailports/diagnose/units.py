@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailports import remedies as ways
 from mailports.catalogue.programs import MAIL_KINDS, program_named, program_of_unit
+from mailports.diagnose.attempts import attempted
 from mailports.diagnose.made import finding, listens, unknown_owner
 from mailports.diagnose.seen import (
     catalogue_port,
@@ -41,6 +42,7 @@ def socket_unit_holds_port(seen: Seen) -> Iterator[Finding | Unknown]:
     Source:
         systemd.socket(5), sd_listen_fds(3). Stopping the service frees nothing: pid 1 still has the socket.
     """
+    yield from attempted(seen, "socket-unit-holds-port")
     causes: dict[tuple[str, int], list[Socket]] = {}
     for socket in seen.listeners:
         if not seen.is_of_interest(socket):
@@ -142,6 +144,7 @@ def stale_instance(seen: Seen) -> Iterator[Finding | Unknown]:
     Source:
         systemctl(1); Debian's units of each product.
     """
+    yield from attempted(seen, "stale-instance")
     causes: dict[tuple[str, int | None], list[Socket]] = {}
     for socket in seen.listeners:
         is_hidden = socket.holders_extent == NONE and not _is_seen(socket) and socket.unit is not None

@@ -1,0 +1,530 @@
+"""Rules about what was tried and failed: an error line, joined to whoever is in the way. Pure.
+
+The errno decides, then the facts, and never the words around them: of the stories that say "in use" only one in
+three is two programs that want one port. Each attempt is judged once (`judged`); the rule of each name then
+yields those that it is the name of.
+"""
+
+from __future__ import annotations
+
+from mailports import remedies as ways
+from mailports.bind import overlaps
+from mailports.catalogue.programs import MAIL_KINDS, program_named
+from mailports.diagnose.made import connection, finding, listens
+from mailports.diagnose.seen import catalogue_port, is_loopback, program_of_holder
+from mailports.flows import ABSENT, breaks_of
+from mailports.model.facts import Endpoint, shown
+from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy, Unknown
+from mailports.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailports.diagnose.seen import Owner, Seen
+    from mailports.model.facts import Attempt, Socket
+    from mailports.model.findings import Finding
+
+IN_USE = ("EADDRINUSE",)
+_BY_ERRNO = {
+    "EADDRNOTAVAIL": "address-missing",
+    "EAFNOSUPPORT": "address-missing",
+    "EACCES": "bind-not-permitted",
+    "EPERM": "bind-not-permitted",
+}
+
+
+class Judged(Record):
+    """An attempt and what is the matter: a finding's name, and the sockets that are in the way.
+
+    Attributes:
+        attempt: what was tried.
+        name: the finding's name; null where more must be known.
+        sockets: who is in the way.
+        unknown: what must be known.
+    """
+
+    attempt: Attempt
+    name: str | None
+    sockets: tuple[Socket, ...] = ()
+    unknown: Unknown | None = None
+
+
+def port_held(seen: Seen) -> Iterator[Finding | Unknown]:
+    """A program can't bind its endpoint, because a listener of another program is in the way.
+
+    Why it matters:
+        The program that was to serve the port doesn't, and mostly doesn't run at all: an MTA that can't bind 587
+        loses 25 too. Remote servers retry for days; mail that applications submit is lost.
+
+    How it was seen:
+        A bind failed with EADDRINUSE, and a listener of another program is on that port, at an address that takes
+        in the wanted one: a wildcard and a specific address meet, `[::]` without v6only meets `0.0.0.0`.
+
+    Ways out:
+        By the rules for who moves: the public MX keeps 25, a distribution's default MTA yields by address, as a
+        queue runner, or stops; a program with no business on a mail port leaves it.
+
+    Source:
+        bind(2), listen(2); RFC 5321 5.1.
+    """
+    yield from attempted(seen, "port-held")
+    for one in judged(seen):
+        if one.unknown is not None:
+            yield one.unknown
+
+
+def container_publishes_port(seen: Seen) -> Iterator[Finding | Unknown]:
+    """A container's published port is in the way of a program on the host.
+
+    Why it matters:
+        The listener belongs to the engine (docker-proxy, conmon, rootlessport, pasta), so its process says nothing of
+        who wants the port: killing it helps until the container starts again.
+
+    How it was seen:
+        A bind failed with EADDRINUSE, and the listener in the way is an engine's helper.
+
+    Ways out:
+        The container publishes on another address or port, or the host's program gives way, by the rules for who
+        moves.
+
+    Source:
+        docker-run(1) --publish; podman-run(1) --publish.
+    """
+    yield from attempted(seen, "container-publishes-port")
+
+
+def lingering_sockets(seen: Seen) -> Iterator[Finding | Unknown]:
+    """Connections that are closing, or have been, keep the port from a program without SO_REUSEADDR.
+
+    Why it matters:
+        The restart fails, and a minute later it wouldn't.
+
+    How it was seen:
+        A bind failed with EADDRINUSE, nobody listens on the port, and sockets in TIME_WAIT or closing states are
+        on it.
+
+    Ways out:
+        Wait 60 seconds and start it; better, have the program set SO_REUSEADDR.
+
+    Source:
+        tcp(7); TIME_WAIT lasts 60 seconds on Linux.
+    """
+    yield from attempted(seen, "lingering-sockets")
+
+
+def bind_not_permitted(seen: Seen) -> Iterator[Finding | Unknown]:
+    """A program may not bind its port.
+
+    Why it matters:
+        It doesn't serve. Many programs print "in use?" for it, so that one hunts a conflict that isn't there.
+
+    How it was seen:
+        A bind failed with EACCES or EPERM: a port below ip_unprivileged_port_start without CAP_NET_BIND_SERVICE, or
+        a security module's refusal.
+
+    Ways out:
+        Grant the capability in the unit (AmbientCapabilities=CAP_NET_BIND_SERVICE); where SELinux refuses, label the
+        port.
+
+    Source:
+        capabilities(7), ip-sysctl.rst, systemd.exec(5), semanage-port(8).
+    """
+    yield from attempted(seen, "bind-not-permitted")
+
+
+def address_missing(seen: Seen) -> Iterator[Finding | Unknown]:
+    """The address to bind isn't on this host, isn't there yet, or its family is off.
+
+    Why it matters:
+        The program doesn't serve. It is no conflict, though it is often taken for one: moving to another port
+        changes nothing.
+
+    How it was seen:
+        A bind failed with EADDRNOTAVAIL or EAFNOSUPPORT.
+
+    Ways out:
+        Bind an address that the host has (a cloud machine's public address is mostly not on it), or the wildcard; at
+        boot, wait for the address (network-online.target, or IP_FREEBIND); for `::1` and `[::]`, IPv6 or IPv4 only.
+
+    Source:
+        bind(2), ip(7), ipv6(7); a tentative IPv6 address counts as absent.
+    """
+    yield from attempted(seen, "address-missing")
+
+
+def dangling_reference(seen: Seen) -> Iterator[Finding | Unknown]:
+    """Something connects to an endpoint where nothing listens.
+
+    Why it matters:
+        A milter, policy server or LMTP that can't be reached defers the mail, or lets it pass unchecked, by the
+        referrer's default action.
+
+    How it was seen:
+        A connect failed with ECONNREFUSED, and no listener is at that endpoint.
+
+    Ways out:
+        Start what should listen there, or correct the reference where it listens elsewhere (another port, address or
+        family).
+
+    Source:
+        connect(2); postconf(5) milter_default_action.
+    """
+    yield from attempted(seen, "dangling-reference")
+
+
+def stale_pid_file(seen: Seen) -> Iterator[Finding | Unknown]:
+    """A pid or lock file makes a program believe that it runs already; no port is involved.
+
+    Why it matters:
+        It doesn't start, and its message sounds like a conflict.
+
+    How it was seen:
+        The program says that it runs already, by a pid or lock file, and no listener of it is seen.
+
+    Ways out:
+        See whether that pid is this program (its executable). If it isn't, remove the file and start it.
+
+    Source:
+        the products' own messages; in containers a pid is reused at every start.
+    """
+    yield from attempted(seen, "stale-pid-file")
+
+
+def address_pool_clash(seen: Seen) -> Iterator[Finding | Unknown]:
+    """A container network's address or subnet is taken, and the engine says "address already in use".
+
+    Why it matters:
+        The container doesn't start. No port is involved, so no listener will be found.
+
+    How it was seen:
+        The engine's message names no port: an address of its own network, or a pool that overlaps.
+
+    Ways out:
+        Another fixed address for the container, or another subnet for its network.
+
+    Source:
+        the Docker engine's messages: `Address already in use`, `Pool overlaps with other one`.
+    """
+    yield from attempted(seen, "address-pool-clash")
+
+
+def blocked_upstream(seen: Seen) -> Iterator[Finding | Unknown]:
+    """Nothing here is wrong: the way out to port 25 is blocked, mostly by the provider.
+
+    Why it matters:
+        Mail stays in the queue, and no change on this host helps.
+
+    How it was seen:
+        Connections to port 25 of hosts elsewhere time out.
+
+    Ways out:
+        Ask the provider to open port 25, or send through a relay on 587 or 465.
+
+    Source:
+        connect(2), ETIMEDOUT; many providers block 25 for new machines.
+    """
+    yield from attempted(seen, "blocked-upstream")
+
+
+def attempted(seen: Seen, name: str) -> Iterator[Finding]:
+    """Yield the findings of one name that attempts show; one for all attempts of one program at one port."""
+    causes: dict[tuple[object, ...], list[Judged]] = {}
+    for one in judged(seen):
+        if one.name == name:
+            e = one.attempt.endpoint
+            who = one.attempt.product or one.attempt.program
+            key = (who, e.netns if e else None, e.port if e else None, one.attempt.container)
+            causes.setdefault(key, []).append(one)
+    for group in causes.values():
+        yield _MAKERS.get(name, _held)(seen, name, group)
+
+
+def judged(seen: Seen) -> list[Judged]:
+    """Return every attempt with what is the matter."""
+    return [_judge(seen, attempt) for attempt in seen.snapshot.attempts]
+
+
+def _judge(seen: Seen, attempt: Attempt) -> Judged:
+    e = attempt.endpoint
+    if attempt.call == "start":
+        name = "address-pool-clash" if attempt.entry in ("pool", "address") else "stale-pid-file"
+        return Judged(attempt, name)
+    if attempt.call == "connect":
+        return _judge_connect(seen, attempt)
+    if attempt.errno not in IN_USE:
+        return Judged(attempt, _BY_ERRNO.get(attempt.errno))
+    if e is None or e.port == 0:
+        what = f"which port {attempt.program or 'it'} couldn't bind"
+        unknown = Unknown(what, "the line doesn't say", "ss -tlnp", ("port-held",))
+        return Judged(attempt, None, (), unknown)
+    return _judge_in_use(seen, attempt, e)
+
+
+def _judge_in_use(seen: Seen, attempt: Attempt, e: Endpoint) -> Judged:
+    listeners = [s for s in seen.at(e.netns, e.protocol, e.port) if _meets(s, e)]
+    if listeners:
+        return Judged(attempt, _name_of(seen, attempt, listeners), tuple(listeners))
+    if not seen.is_all("listeners", e.netns):
+        how = "ss -tlnp" if e.protocol == "tcp" else "ss -ulnp"
+        what = f"who holds {shown(e)}"
+        return Judged(attempt, None, (), Unknown(what, "the text doesn't show it", how, ("port-held",), e))
+    others = [s for s in seen.snapshot.sockets if s.endpoint[:1] + s.endpoint[2:3] == (e.protocol, e.port)]
+    others = [s for s in others if s.endpoint.netns == e.netns]
+    if any(s.state in ("time-wait", "fin-wait-1", "fin-wait-2", "close-wait", "last-ack", "closing") for s in others):
+        return Judged(attempt, "lingering-sockets", tuple(others))
+    if others:
+        return Judged(attempt, "ephemeral-collision", tuple(others))
+    why = "nobody listens there: it holds it itself, or whoever did is gone, or is in another namespace"
+    unknown = Unknown(f"what kept {shown(e)}", why, f"mailports why {e.port}", ("port-held",), e)
+    return Judged(attempt, None, (), unknown)
+
+
+def _judge_connect(seen: Seen, attempt: Attempt) -> Judged:
+    e = attempt.endpoint
+    if attempt.errno == "ETIMEDOUT" and e is not None and e.port == 25 and not _is_here(seen, e):
+        return Judged(attempt, "blocked-upstream")
+    if attempt.errno != "ECONNREFUSED" or e is None or e.port == 0:
+        return Judged(attempt, None)
+    if not _is_here(seen, e):
+        return Judged(attempt, None)
+    listeners = [s for s in seen.at(e.netns, e.protocol, e.port) if _meets(s, e)]
+    if listeners:
+        return Judged(attempt, None)  # it was started since
+    if seen.is_all("listeners", e.netns):
+        return Judged(attempt, "dangling-reference", tuple(seen.at(e.netns, e.protocol, e.port)))
+    unknown = Unknown(
+        f"whether anybody listens on {shown(e)}", "the text doesn't show it", "ss -tlnp", ("dangling-reference",), e
+    )
+    return Judged(attempt, None, (), unknown)
+
+
+def _is_here(seen: Seen, e: Endpoint) -> bool:
+    return is_loopback(e.address) or any(a.address == e.address for a in seen.snapshot.addresses)
+
+
+def _meets(socket: Socket, wanted: Endpoint) -> bool:
+    family = 6 if ":" in wanted.address else 4
+    # Daemons that bind `0.0.0.0` and `[::]` set v6only on the second; a text that doesn't say leaves it open.
+    return overlaps(socket.endpoint._replace(device=None), socket.family, wanted, family) is not False
+
+
+def _name_of(seen: Seen, attempt: Attempt, listeners: list[Socket]) -> str:
+    socket = listeners[0]
+    if any(h.pid == 1 for h in socket.holders) and seen.socket_unit(socket.endpoint) is not None:
+        return "socket-unit-holds-port"
+    programs = [program_of_holder(h) for h in socket.holders]
+    kinds = {p.kind for p in programs if p is not None}
+    if "engine" in kinds and attempt.call != "publish":
+        return "container-publishes-port"
+    if "rpc" in kinds:
+        return "rpc-squatter"
+    owner = seen.owner(socket)
+    if owner is not None and owner.product is not None and owner.product == attempt.product and not owner.container:
+        return "stale-instance"
+    if socket.holders and any(h.pid == 1 for h in socket.holders):
+        return "socket-unit-holds-port"
+    return "port-held"
+
+
+# How each is told.
+
+
+def _claimant(attempt: Attempt) -> Party:
+    name = attempt.product or attempt.program or "the program"
+    if attempt.container:
+        name = f"container {attempt.container}"
+    return Party(
+        "claimant",
+        name,
+        attempt.product,
+        endpoint=attempt.endpoint,
+        unit=attempt.unit,
+        container=attempt.container,
+        entry=attempt.entry,
+        path=attempt.path,
+        line=attempt.line if attempt.path else None,
+    )
+
+
+def _said(group: list[Judged]) -> list[Evidence]:
+    return [
+        Evidence(one.attempt.text, f"line {one.attempt.line}" if one.attempt.line else "the text") for one in group[:4]
+    ]
+
+
+def _held(seen: Seen, name: str, group: list[Judged]) -> Finding:
+    """For every name in which a listener of somebody is in the way."""
+    attempt, sockets = group[0].attempt, [s for one in group for s in one.sockets]
+    wanted = [one.attempt.endpoint for one in group if one.attempt.endpoint is not None]
+    claimant = _claimant(attempt)
+    owner = seen.owner(sockets[0]) if sockets else None
+    holder_name = owner.name if owner else "a process that the text doesn't name"
+    port = catalogue_port(wanted[0])
+    remedies, unknown = _who_moves(name, attempt, owner, sockets, wanted[0])
+    summary = f"{claimant.name} can't listen on {shown(wanted[0])}: {holder_name} holds it"
+    if name == "stale-instance":
+        summary = f"{claimant.name} can't listen on {shown(wanted[0])}: another run of it holds it"
+    return finding(
+        name,
+        ERROR,
+        summary,
+        wanted,
+        parties=[*([owner.party(sockets[0].endpoint)] if owner else []), claimant],
+        evidence=[*_said(group), *(e for s in dict.fromkeys(sockets) for e in listens(seen, s))],
+        remedies=remedies,
+        breaks=breaks_of(port, ABSENT),
+        unknown=unknown,
+        cause=f"{holder_name} on {wanted[0].port}",
+    )
+
+
+def _who_moves(  # noqa: PLR0911 -- a rule a return, in the order in which they decide
+    name: str, attempt: Attempt, owner: Owner | None, sockets: list[Socket], wanted: Endpoint
+) -> tuple[list[Remedy], tuple[Unknown, ...]]:
+    claimant = _claimant(attempt).name or "the program"
+    number = wanted.port
+    port = catalogue_port(wanted)
+    if owner is None:
+        unknown = Unknown(f"who holds {shown(wanted)}", "the text names no process", "ss -tlnp", (), wanted)
+        return [ways.separate(claimant, number, ways.RULE_EQUALS, moves=None)], (unknown,)
+    if name == "stale-instance":
+        command = ways.STOP_COMMANDS.get(owner.product or "")
+        how = f"with `{command}`" if command else "by SIGTERM, once its executable and pid file prove which it is,"
+        summary = f"Stop the instance of pid {owner.pid} {how}, then start it by its unit"
+        return [Remedy(f"stop-stale:{owner.product}", "stop-stale", summary, ways.RULE_STALE, owner.name)], ()
+    if name == "socket-unit-holds-port":
+        unit = owner.unit or owner.name
+        summary = f"Stop and disable {unit}, then start {claimant}, which binds by itself"
+        return [Remedy(f"stop:{unit}", "stop", summary, ways.RULE_UNCONFIGURED, unit)], ()
+    claims = program_named(attempt.product or "")
+    is_mail_claim = bool(attempt.container) or (claims is not None and claims.kind in (*MAIL_KINDS, "proxy", "engine"))
+    if port is not None and not port.is_mail:
+        rule = ways.RULE_COMPANION
+        return [
+            ways.separate(claimant, number, rule, moves=claimant),
+            ways.move(claimant, number, rule, moves=claimant),
+        ], ()
+    if owner.kind not in (*MAIL_KINDS, "proxy", "engine") and is_mail_claim:
+        rule = ways.RULE_MX if number == 25 else ways.RULE_STRANGER
+        because = f"{number} is for {port.service if port else claimant}"
+        return [
+            ways.stop(owner.target, rule, because, has_queue=owner.has_queue, moves=owner.name),
+            ways.move(owner.name, number, rule, moves=owner.name),
+        ], ()
+    is_default = owner.kind == "mta" and all(is_loopback(s.endpoint.address) for s in sockets)
+    beside_stack = owner.kind == "mta" and (attempt.call == "publish" or bool(attempt.container))
+    if is_default or beside_stack:
+        return _second_mta(owner, claimant, number), ()
+    what = "which of them is the public MX" if number == 25 else f"which of them is meant to serve port {number}"
+    unknown = Unknown(what, "a listener and an error line don't show it", None, (), wanted)
+    return [
+        ways.separate(owner.name, number, ways.RULE_EQUALS, moves=None),
+        ways.stop(owner.target, ways.RULE_EQUALS, f"{claimant} then has it", has_queue=owner.has_queue, moves=None),
+        ways.move(claimant, number, ways.RULE_EQUALS, moves=None),
+    ], (unknown,)
+
+
+def _second_mta(owner: Owner, claimant: str, number: int) -> list[Remedy]:
+    rule = ways.RULE_SECOND_MTA
+    because = f"{claimant} then has port {number}; local programs that send through {owner.name} need another way"
+    return [
+        ways.separate(owner.name, number, rule, moves=owner.name),
+        Remedy(
+            f"queue-runner:{owner.target}",
+            "queue-runner",
+            f"Keep {owner.name} as a queue runner without a listener, so that `sendmail` goes on working",
+            rule,
+            owner.name,
+        ),
+        ways.stop(owner.target, rule, because, has_queue=owner.has_queue, moves=owner.name),
+    ]
+
+
+def _plain(seen: Seen, name: str, group: list[Judged]) -> Finding:
+    """For those in which nobody is in the way."""
+    del seen
+    attempt = group[0].attempt
+    wanted = [one.attempt.endpoint for one in group if one.attempt.endpoint is not None]
+    claimant = _claimant(attempt)
+    who = claimant.name or "the program"
+    where = shown(wanted[0]) if wanted and wanted[0].port else (wanted[0].address if wanted else "its address")
+    summary, remedy = _TOLD[name](who, where, attempt)
+    return finding(
+        name,
+        WARNING if name == "blocked-upstream" else ERROR,
+        summary,
+        wanted,
+        parties=[claimant._replace(role="referrer") if attempt.call == "connect" else claimant],
+        evidence=[*_said(group), *(connection(s) for one in group for s in one.sockets[:4] if s.state != "listen")],
+        remedies=[remedy],
+        breaks=breaks_of(catalogue_port(wanted[0]), ABSENT) if wanted else (),
+        cause=f"{name} {who}",
+    )
+
+
+def _missing(who: str, where: str, attempt: Attempt) -> tuple[str, Remedy]:
+    if attempt.errno == "EAFNOSUPPORT":
+        summary = f"no port conflict: {who} can't bind {where}: that address family is off"
+        text = f"Let {who} listen on IPv4 only, or turn IPv6 on"
+    else:
+        summary = f"no port conflict: {who} can't bind {where}: no such address here"
+        text = f"Let {who} bind an address that the host has, or the wildcard; at boot, wait for the address"
+    return summary, Remedy(f"separate-address:{who}", "separate-address", text, ways.RULE_NO_CONFLICT, who)
+
+
+def _refused(who: str, where: str, attempt: Attempt) -> tuple[str, Remedy]:
+    del attempt
+    text = (
+        f"Grant {who} CAP_NET_BIND_SERVICE in its unit (AmbientCapabilities=), or label the port where SELinux refuses"
+    )
+    remedy = Remedy(f"grant-capability:{who}", "grant-capability", text, ways.RULE_NO_CONFLICT, who)
+    return f"no port conflict: {who} may not bind {where}", remedy
+
+
+def _stale(who: str, where: str, attempt: Attempt) -> tuple[str, Remedy]:
+    del where
+    path = attempt.path or "the pid file"
+    text = f"See whether the pid in {path} is {who}; if it isn't, remove the file and start {who}"
+    remedy = Remedy(f"remove-pid-file:{who}", "remove-pid-file", text, ways.RULE_STALE, who)
+    return f"no port conflict: {who} thinks that it runs, by {path}", remedy
+
+
+def _pool(who: str, where: str, attempt: Attempt) -> tuple[str, Remedy]:
+    del where
+    text = "Give the container another fixed address, or its network another subnet"
+    remedy = Remedy(f"change-publish:{who}", "change-publish", text, ways.RULE_NO_CONFLICT, attempt.container or None)
+    return f"no port conflict: an address of a container network is taken ({who})", remedy
+
+
+def _dangles(who: str, where: str, attempt: Attempt) -> tuple[str, Remedy]:
+    text = f"Start what should listen on {where}, or correct the reference of {who}"
+    remedy = Remedy(f"correct-reference:{who}:{where}", "correct-reference", text, ways.RULE_REFERRER, None)
+    del attempt
+    return f"{who} connects to {where}, where nobody listens", remedy
+
+
+def _blocked(who: str, where: str, attempt: Attempt) -> tuple[str, Remedy]:
+    del who, attempt
+    text = "Ask the provider to open port 25 outwards, or send through a relay on 587 or 465"
+    remedy = Remedy("correct-reference:relay", "correct-reference", text, ways.RULE_NO_CONFLICT, None)
+    return f"no port conflict: no answer from {where}; nothing here is wrong", remedy
+
+
+def _lingers(who: str, where: str, attempt: Attempt) -> tuple[str, Remedy]:
+    del attempt
+    text = f"Wait a minute, then start {who}; better, have it set SO_REUSEADDR"
+    remedy = Remedy(f"start:{who}", "start", text, ways.RULE_NO_CONFLICT, None)
+    return f"{who} can't listen on {where} yet: ended connections keep it", remedy
+
+
+_TOLD = {
+    "address-missing": _missing,
+    "bind-not-permitted": _refused,
+    "stale-pid-file": _stale,
+    "address-pool-clash": _pool,
+    "dangling-reference": _dangles,
+    "blocked-upstream": _blocked,
+    "lingering-sockets": _lingers,
+}
+_MAKERS = dict.fromkeys(_TOLD, _plain)
