@@ -629,6 +629,26 @@ TRIED: list[tuple[tuple[Socket, ...], Attempt]] = [
 ]
 
 
+NAMES = (
+    "port-held",
+    "container-publishes-port",
+    "lingering-sockets",
+    "address-missing",
+    "bind-not-permitted",
+    "dangling-reference",
+    "stale-pid-file",
+    "address-pool-clash",
+    "blocked-upstream",
+)
+
+
+@pytest.mark.parametrize(("tried_there", "name"), list(zip(TRIED, NAMES)), ids=NAMES)
+def test_what_an_error_line_really_is(tried_there: tuple[tuple[Socket, ...], Attempt], name: str) -> None:
+    """The errno and the facts decide, not the words."""
+    sockets, attempt = tried_there
+    assert name in names(list(diagnose(snapshot(*sockets, attempts=(attempt,))).findings))
+
+
 def test_every_rule_finds_something_here() -> None:
     """The hosts above try each rule."""
     assert {finding.name for finding in every_finding()} == {rule.name for rule in RULES}
