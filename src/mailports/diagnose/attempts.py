@@ -7,24 +7,18 @@ yields those that it is the name of.
 
 from __future__ import annotations
 
-from mailports import remedies as ways
 from mailports.bind import overlaps
-from mailports.catalogue.programs import MAIL_KINDS, program_named
-from mailports.diagnose.made import connection, finding, listens
+from mailports.diagnose.seen import is_loopback, program_of_holder
 from mailports.diagnose.told import Judged, tell_attempts
-from mailports.diagnose.seen import catalogue_port, is_loopback, program_of_holder
-from mailports.flows import ABSENT, breaks_of
-from mailports.model.facts import Endpoint, shown
-from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy, Unknown
-from mailports.record import Record
+from mailports.model.facts import shown
+from mailports.model.findings import Unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mailports.diagnose.told import Judged, tell_attempts
-from mailports.diagnose.seen import Owner, Seen
-    from mailports.model.facts import Attempt, Socket
+    from mailports.diagnose.seen import Seen
+    from mailports.model.facts import Attempt, Endpoint, Socket
     from mailports.model.findings import Finding
 
 IN_USE = ("EADDRINUSE",)
