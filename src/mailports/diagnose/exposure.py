@@ -133,7 +133,8 @@ def overexposed_listener(seen: Seen) -> Iterator[Finding | Unknown]:
         the catalogue calls internal. An unpublished container's own bridge isn't beyond the host.
 
     Ways out:
-        It binds to loopback, or the firewall lets only those in who need it.
+        It binds to loopback, or to the one address that its clients use. A firewall in front isn't looked at
+        here: it keeps others out for as long as its rules stay.
 
     Source:
         the catalogue's exposure of each port, with its own source.

@@ -71,7 +71,9 @@ def _judge_redirect(seen: Seen, redirect: Redirect, port: Port) -> Finding | Unk
         reached = _reached_here(seen, redirect, target_port)
         if reached == [] and not seen.at(redirect.netns, port.protocol, target_port):
             return _leads_nowhere(seen, redirect, port, target_port, listeners)
-        there = reached or []
+        if reached is None:
+            return None  # who listens there isn't known, and the look at listeners says why
+        there = reached
     return _judge_taken(seen, redirect, port, listeners, there)
 
 
