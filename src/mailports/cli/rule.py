@@ -15,7 +15,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("name", nargs="?", metavar="NAME")
     name = parser.parse_args(argv).name
     if name is None:
-        show([f"{rule.name:<24} {(rule.judge.__doc__ or '').partition(chr(10))[0]}" for rule in RULES])
+        show([f"{rule.name:<25} {(rule.judge.__doc__ or '').partition(chr(10))[0]}" for rule in RULES])
         return 0
     page = manual(name)
     if page is None:
