@@ -148,7 +148,7 @@ def test_a_number_that_is_no_port(word: str) -> None:
         (("status", "--port", "25,x"), "error: --port: `x` is no port; expected 1 to 65535 or a service name\n"),
         (("why", "25", "--as-user", "no-such-user"), "error: --as-user: no user no-such-user here\n"),
         (("rule", "nonsense"), "error: no finding `nonsense`\nhint: mailports rule lists them\n"),
-        (("schema", "x"), "error: no kind `x`; there are status, findings, why, snapshot\n"),
+        (("schema", "x"), "error: no kind `x`; there are status, findings, explain, why, snapshot\n"),
     ],
 )
 def test_what_is_wrong_with_the_words(words: tuple[str, ...], message: str) -> None:
@@ -283,7 +283,7 @@ def test_rules_are_listed_and_shown() -> None:
 def test_schemas_are_listed_and_shown() -> None:
     """Each is a JSON Schema."""
     kinds = [line.split()[0] for line in said(run("schema"))[1].splitlines()]
-    assert kinds == ["status", "findings", "why", "snapshot"]
+    assert kinds == ["status", "findings", "explain", "why", "snapshot"]
     assert json.loads(run("schema", "status").stdout)["title"] == "mailports.status/1"
 
 

@@ -17,6 +17,7 @@ from mailports.diagnose.story import tell
 from mailports.formats.documents import (
     KINDS,
     FormatError,
+    explain_document,
     findings_document,
     json_schema,
     snapshot_from_json,
@@ -87,6 +88,7 @@ def documents(snapshot: Snapshot) -> dict[str, str]:
     return {
         "status": to_json(status_document(snapshot, overview, diagnosis)),
         "findings": to_json(findings_document(snapshot, diagnosis)),
+        "explain": to_json(explain_document(snapshot, diagnosis, [("ss -tlnp", 1, 4)], ("docker ps",), ("a problem",))),
         "why": to_json(why_document(snapshot, (tell(snapshot, Question("25", "tcp", 25)),))),
         "snapshot": snapshot_to_json(snapshot),
     }
@@ -297,7 +299,8 @@ def test_every_kind_is_valid_by_its_own_schema(kind: str) -> None:
     Draft202012Validator.check_schema(schema)
     value = json.loads(documents(a_snapshot())[kind])
     Draft202012Validator(schema).validate(value)
-    assert value["schema"] == f"mailports.{kind}/1" == schema["title"]
+    name = "findings" if kind == "explain" else kind
+    assert value["schema"] == f"mailports.{name}/1" == schema["title"]
 
 
 @given(snapshots)

@@ -625,6 +625,7 @@ TRIED: list[tuple[tuple[Socket, ...], Attempt]] = [
     ((), tried("postfix", "127.0.0.1:8891", "ECONNREFUSED", "connect")),
     ((), tried("dovecot", None, "", "start", path="/run/dovecot/master.pid")),
     ((), tried("docker", None, "", "start", entry="pool")),
+    ((), tried("docker", "0.0.0.0:25", "", "publish", container="mail")),
     ((), tried("postfix", "203.0.113.9:25", "ETIMEDOUT", "connect")),
 ]
 
@@ -638,6 +639,7 @@ NAMES = (
     "dangling-reference",
     "stale-pid-file",
     "address-pool-clash",
+    "misread-port",
     "blocked-upstream",
 )
 

@@ -12,6 +12,7 @@ VERBS = {
     "status": "mail ports of this host: who holds each, and what is wrong",
     "why": "the whole story of a port (`mailports 25` is the same)",
     "audit": "everything that is wrong, with evidence and ways out",
+    "explain": "what a pasted text really says: error lines, tables, logs",
     "snapshot": "write what was seen to a file, to be judged elsewhere",
     "rule": "the manual page of a finding",
     "schema": "the JSON Schema of an output",

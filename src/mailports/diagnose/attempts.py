@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mailports.diagnose.seen import Seen
-    from mailports.model.facts import Attempt, Endpoint, Socket
+    from mailports.model.facts import Attempt, Container, Endpoint, Socket
     from mailports.model.findings import Finding
 
 IN_USE = ("EADDRINUSE",)
@@ -189,6 +189,25 @@ def address_pool_clash(seen: Seen) -> Iterator[Finding | Unknown]:
     yield from attempted(seen, "address-pool-clash")
 
 
+def misread_port(seen: Seen) -> Iterator[Finding | Unknown]:
+    """The port that was read is not the one that was written.
+
+    Why it matters:
+        The container publishes a port that nobody dials, and the one that was meant isn't there. Nothing complains.
+
+    How it was seen:
+        A Compose file has an unquoted `A:B` with B below 60: YAML 1.1 reads it as a number in base 60, so that
+        `25:25` is 1525.
+
+    Ways out:
+        Quote it: `"25:25"`.
+
+    Source:
+        YAML 1.1, 10.2.1.2 (integers); the Compose specification, which asks for quotes.
+    """
+    yield from attempted(seen, "misread-port")
+
+
 def blocked_upstream(seen: Seen) -> Iterator[Finding | Unknown]:
     """Nothing here is wrong: the way out to port 25 is blocked, mostly by the provider.
 
@@ -214,7 +233,9 @@ def attempted(seen: Seen, name: str) -> Iterator[Finding]:
         if one.name == name:
             e = one.attempt.endpoint
             who = one.attempt.product or one.attempt.program
-            key = (who, e.netns if e else None, e.port if e else None, one.attempt.container)
+            # One missing address fails every port of a program at once: that is one finding.
+            where = (e.netns, e.port) if e and name != "address-missing" else None
+            key = (who, where, one.attempt.errno, one.attempt.container)
             causes.setdefault(key, []).append(one)
     for group in causes.values():
         yield tell_attempts(seen, name, group)
@@ -232,6 +253,8 @@ def _judge(seen: Seen, attempt: Attempt) -> Judged:
         return Judged(attempt, name)
     if attempt.call == "connect":
         return _judge_connect(seen, attempt)
+    if attempt.call == "publish" and not attempt.errno:
+        return Judged(attempt, "misread-port")
     if attempt.errno not in IN_USE:
         return Judged(attempt, _BY_ERRNO.get(attempt.errno))
     if e is None or e.port == 0:
@@ -245,6 +268,9 @@ def _judge_in_use(seen: Seen, attempt: Attempt, e: Endpoint) -> Judged:
     listeners = [s for s in seen.at(e.netns, e.protocol, e.port) if _meets(s, e)]
     if listeners:
         return Judged(attempt, _name_of(seen, attempt, listeners), tuple(listeners))
+    publisher = _publisher(seen, attempt, e)
+    if publisher is not None:
+        return Judged(attempt, "container-publishes-port", container=publisher)
     if not seen.is_all("listeners", e.netns):
         how = "ss -tlnp" if e.protocol == "tcp" else "ss -ulnp"
         what = f"who holds {shown(e)}"
@@ -258,6 +284,16 @@ def _judge_in_use(seen: Seen, attempt: Attempt, e: Endpoint) -> Judged:
     why = "nobody listens there: it holds it itself, or whoever did is gone, or is in another namespace"
     unknown = Unknown(f"what kept {shown(e)}", why, f"mailports why {e.port}", ("port-held",), e)
     return Judged(attempt, None, (), unknown)
+
+
+def _publisher(seen: Seen, attempt: Attempt, e: Endpoint) -> Container | None:
+    """The running container that an engine's own table says has the port, for a text without a table of listeners."""
+    for container in seen.snapshot.containers:
+        if container.state != "running" or attempt.container in (container.name, container.id):
+            continue
+        if any((p.endpoint.protocol, p.endpoint.port) == (e.protocol, e.port) for p in container.publishes):
+            return container
+    return None
 
 
 def _judge_connect(seen: Seen, attempt: Attempt) -> Judged:

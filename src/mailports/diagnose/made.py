@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailports.diagnose.seen import spelled
-from mailports.model.facts import NONE, shown
+from mailports.model.facts import ALL, NONE, shown
 from mailports.model.findings import Evidence, Finding, Unknown
 
 TYPE_CHECKING = False
@@ -105,17 +105,20 @@ def listens(seen: Seen, socket: Socket) -> list[Evidence]:
     e = socket.endpoint
     source = _source(seen, "udp" if e.protocol == "udp" else "listeners", e.netns)
     where = "" if e.netns in ("here", None) else f" in namespace {e.netns}"
-    evidence = [Evidence(f"{shown(e)} is listened on{where} (inode {socket.inode}, uid {socket.uid})", source)]
-    evidence += [_held(socket, holder) for holder in socket.holders]
-    if not socket.holders and socket.holders_extent == "all":
+    numbers = f" (inode {socket.inode}, uid {socket.uid})" if socket.inode else ""
+    evidence = [Evidence(f"{shown(e)} is listened on{where}{numbers}", source)]
+    evidence += [_held(socket, holder, source) for holder in socket.holders]
+    if not socket.holders and socket.holders_extent == ALL:
         evidence.append(Evidence(f"no process holds the socket of {shown(e)}", "/proc/*/fd"))
     return evidence
 
 
-def _held(socket: Socket, holder: Holder) -> Evidence:
+def _held(socket: Socket, holder: Holder, table: str) -> Evidence:
     if holder.pid is None:
         return Evidence(f"inode {socket.inode} was made in {holder.unit or holder.container}", "sock_diag, cgroup")
     unit = f" of {holder.unit}" if holder.unit else ""
+    if not socket.inode:  # from a table that shows no inodes
+        return Evidence(f"{spelled(holder)} (pid {holder.pid}{unit}) holds {shown(socket.endpoint)}", table)
     source = {"fd": "/proc/PID/fd", "io_uring": "/proc/PID/fdinfo"}.get(holder.seen_by, holder.seen_by)
     return Evidence(f"{spelled(holder)} (pid {holder.pid}{unit}) holds inode {socket.inode}", source)
 

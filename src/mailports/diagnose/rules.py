@@ -16,6 +16,7 @@ from mailports.diagnose.attempts import (
     container_publishes_port,
     dangling_reference,
     lingering_sockets,
+    misread_port,
     port_held,
     stale_pid_file,
 )
@@ -68,6 +69,7 @@ RULES: tuple[Rule, ...] = (
     Rule("dangling-reference", dangling_reference, (), ERROR),
     Rule("stale-pid-file", stale_pid_file, (), ERROR),
     Rule("address-pool-clash", address_pool_clash, (), ERROR),
+    Rule("misread-port", misread_port, (), ERROR),
     Rule("blocked-upstream", blocked_upstream, (), WARNING),
 )
 

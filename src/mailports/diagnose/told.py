@@ -7,7 +7,7 @@ from mailports.catalogue.programs import MAIL_KINDS, program_named
 from mailports.diagnose.made import connection, finding, listens
 from mailports.diagnose.seen import catalogue_port, is_loopback
 from mailports.flows import ABSENT, breaks_of
-from mailports.model.facts import Attempt, Socket, shown
+from mailports.model.facts import Attempt, Container, Socket, shown
 from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy, Unknown
 from mailports.record import Record
 
@@ -26,12 +26,14 @@ class Judged(Record):
         name: the finding's name; null where more must be known.
         sockets: who is in the way.
         unknown: what must be known.
+        container: the container whose published port is in the way, where only its engine says so.
     """
 
     attempt: Attempt
     name: str | None
     sockets: tuple[Socket, ...] = ()
     unknown: Unknown | None = None
+    container: Container | None = None
 
 
 def _claimant(attempt: Attempt) -> Party:
@@ -51,10 +53,40 @@ def _claimant(attempt: Attempt) -> Party:
     )
 
 
+def _where(attempt: Attempt) -> str:
+    """Which line of the text it is; where the line is a file's, the finding's party says so."""
+    return f"line {attempt.line}" if attempt.line and not attempt.path else "the text"
+
+
 def _said(group: list[Judged]) -> list[Evidence]:
     return [
-        Evidence(one.attempt.text, f"line {one.attempt.line}" if one.attempt.line else "the text") for one in group[:4]
+        Evidence(
+            one.attempt.text, f"line {one.attempt.line}" if one.attempt.line and not one.attempt.path else "the text"
+        )
+        for one in group[:4]
     ]
+
+
+def _published(group: list[Judged], container: Container) -> Finding:
+    """A published port is in the way, and nothing but the engine's table says so."""
+    attempt = group[0].attempt
+    wanted = [one.attempt.endpoint for one in group if one.attempt.endpoint is not None]
+    claimant, name = _claimant(attempt), f"container {container.name or container.id[:12]}"
+    who = claimant.name or "the program"
+    number = wanted[0].port
+    text = f"Publish {number} of one of them elsewhere, or end the one that isn't needed"
+    ways_out = [Remedy(f"change-publish:{number}", "change-publish", text, ways.RULE_EQUALS, who)]
+    publishes = [p for p in container.publishes if p.endpoint.port == number]
+    return finding(
+        "container-publishes-port",
+        ERROR,
+        f"{who} can't publish {shown(wanted[0])}: {name} has it",
+        wanted,
+        parties=[Party("publish", name, endpoint=publishes[0].endpoint, container=container.name), claimant],
+        evidence=[*_said(group), *(Evidence(f"{name} publishes {shown(p.endpoint)}", p.source) for p in publishes)],
+        remedies=ways_out,
+        breaks=breaks_of(catalogue_port(wanted[0]), ABSENT),
+    )
 
 
 def _held(seen: Seen, name: str, group: list[Judged]) -> Finding:
@@ -200,6 +232,14 @@ def _pool(who: str, where: str, attempt: Attempt) -> tuple[str, Remedy]:
     return f"no port conflict: an address of a container network is taken ({who})", remedy
 
 
+def _misread(who: str, where: str, attempt: Attempt) -> tuple[str, Remedy]:
+    del where
+    port = attempt.endpoint.port if attempt.endpoint else "the port"
+    text = f"Quote the port of {who}, then recreate the container"
+    remedy = Remedy(f"quote-port:{who}", "quote-port", text, ways.RULE_NO_CONFLICT, who)
+    return f"no port conflict: {port} of {who} isn't quoted, and read as another", remedy
+
+
 def _dangles(who: str, where: str, attempt: Attempt) -> tuple[str, Remedy]:
     text = f"Start what should listen on {where}, or correct the reference of {who}"
     remedy = Remedy(f"correct-reference:{who}:{where}", "correct-reference", text, ways.RULE_REFERRER, None)
@@ -226,6 +266,7 @@ _TOLD = {
     "bind-not-permitted": _refused,
     "stale-pid-file": _stale,
     "address-pool-clash": _pool,
+    "misread-port": _misread,
     "dangling-reference": _dangles,
     "blocked-upstream": _blocked,
     "lingering-sockets": _lingers,
@@ -234,4 +275,7 @@ _TOLD = {
 
 def tell_attempts(seen: Seen, name: str, group: list[Judged]) -> Finding:
     """Return the finding for all attempts of one program at one port."""
+    container = group[0].container
+    if container is not None:
+        return _published(group, container)
     return _plain(name, group) if name in _TOLD else _held(seen, name, group)

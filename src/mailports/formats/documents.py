@@ -14,6 +14,7 @@ from mailports.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 
@@ -67,6 +68,42 @@ class Findings(Record):
     unknown: tuple[Unknown, ...]
 
 
+class RecognisedLines(Record):
+    """Which lines of a text were taken for what: `as`, and the first and last line."""
+
+    kind: str
+    first_line: int
+    last_line: int
+
+
+class Explained(Record):
+    """What `mailports explain --json` prints: a findings document, with how the text was read.
+
+    Attributes:
+        schema: `mailports.findings/1`.
+        host: the first machine that the text names.
+        taken_at: empty: a text says when, or doesn't, line by line.
+        looks: what the text's tables show, and how far.
+        namespaces: the machines, namespaces and containers in the text.
+        findings: most severe first.
+        unknown: what the text leaves open.
+        recognised: which lines were taken for what.
+        next: the commands whose output would settle the rest.
+        problems: what couldn't be read.
+    """
+
+    schema: str
+    host: str
+    taken_at: str
+    looks: tuple[Look, ...]
+    namespaces: tuple[Namespace, ...]
+    findings: tuple[Finding, ...]
+    unknown: tuple[Unknown, ...]
+    recognised: tuple[RecognisedLines, ...]
+    next: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
 class Why(Record):
     """What `mailports why --json` prints.
 
@@ -90,6 +127,7 @@ class Why(Record):
 KINDS: dict[str, tuple[str, Any]] = {
     "status": ("mailports.status/1", Status),
     "findings": ("mailports.findings/1", Findings),
+    "explain": ("mailports.findings/1", Explained),
     "why": ("mailports.why/1", Why),
     "snapshot": ("mailports.snapshot/1", Snapshot),
 }
@@ -137,6 +175,22 @@ def findings_document(snapshot: Snapshot, diagnosis: Diagnosis) -> Findings:
         diagnosis.findings,
         diagnosis.unknown,
     )
+
+
+def explain_document(
+    snapshot: Snapshot,
+    diagnosis: Diagnosis,
+    recognised: Iterable[tuple[str, int, int]],
+    commands: tuple[str, ...],
+    problems: tuple[str, ...],
+) -> dict[str, Any]:
+    """Return the document of `explain`, as JSON values: `as` is no name that a noun's field could have."""
+    lines = tuple(RecognisedLines(*one) for one in recognised)
+    value = encode(Explained(*findings_document(snapshot, diagnosis), lines, commands, problems))
+    for one in value["recognised"]:
+        one["as"] = one.pop("kind")
+    result: dict[str, Any] = value
+    return result
 
 
 def why_document(snapshot: Snapshot, stories: tuple[Story, ...]) -> Why:
@@ -211,6 +265,10 @@ def json_schema(kind: str) -> dict[str, Any]:
     name, noun = KINDS[kind]
     definitions: dict[str, Any] = {}
     body = schema(noun, definitions)
+    for noun_schema in (definitions.get("RecognisedLines", {}),):
+        if noun_schema:
+            noun_schema["properties"]["as"] = noun_schema["properties"].pop("kind")
+            noun_schema["required"][0] = "as"
     body["properties"] = {**body["properties"], "schema": {"const": name}}
     body["required"] = list(dict.fromkeys(["schema", *body["required"]]))
     return {

@@ -1,0 +1,74 @@
+"""`mailports explain [FILE…|-]`: what a pasted text really says, judged like a host."""
+
+from __future__ import annotations
+
+import sys
+
+from mailports.cli.arguments import add_fail_on, parser_of
+from mailports.cli.output import exit_status, show, style_of
+from mailports.diagnose.questions import next_commands
+from mailports.diagnose.rules import diagnose
+from mailports.faults import InputError
+from mailports.model.facts import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from mailports.pasted.assembly import Reading
+
+CHUNK_BYTES = 1 << 20
+
+
+def run(argv: list[str]) -> int:
+    """Run the verb."""
+    parser = parser_of("explain", "What a pasted text really says: error lines, tables, logs, in any mix.")
+    parser.add_argument("files", nargs="*", default=["-"], metavar="FILE", help="where it is (default: standard input)")
+    parser.add_argument("--json", action="store_true", help="print JSON (mailports schema explain)")
+    add_fail_on(parser)
+    options = parser.parse_args(argv)
+    reading = _read(options.files)
+    diagnosis = diagnose(reading.snapshot)
+    commands = next_commands(reading.snapshot, diagnosis)
+    if options.json:
+        from mailports.formats.documents import explain_document, to_json
+
+        recognised = [(r.kind, r.first_line, r.last_line) for r in reading.recognised]
+        document = explain_document(reading.snapshot, diagnosis, recognised, commands, reading.problems)
+        show([to_json(document).rstrip("\n")])
+    else:
+        from mailports.report.explained import render_explained
+
+        recognised = [(r.kind, r.first_line, r.last_line) for r in reading.recognised]
+        style = style_of(sys.stdout, options.color)
+        show(render_explained(reading.snapshot, recognised, reading.problems, diagnosis, commands, style))
+    return exit_status(diagnosis, options.fail_on)
+
+
+def _read(files: list[str]) -> Reading:
+    from mailports.loglines.recognise import may_matter
+    from mailports.pasted.assembly import read_lines
+    from mailports.pasted.lines import read_stream
+
+    lines, bounds = read_stream(_chunks(files), may_matter)
+    reading = read_lines(lines)
+    return reading._replace(problems=(*reading.problems, *bounds.said()))
+
+
+def _chunks(files: list[str]) -> Iterator[bytes]:
+    for name in files:
+        try:
+            if name == "-":
+                yield from _pieces(sys.stdin.buffer)
+            else:
+                with open(name, "rb") as file:  # noqa: PTH123 -- the user's file
+                    yield from _pieces(file)
+        except OSError as error:
+            raise InputError(f"can't read {printable(name)}: {error.strerror}") from error
+        yield b"\n"
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    while piece := file.read(CHUNK_BYTES):
+        yield piece

@@ -1,0 +1,169 @@
+"""A pasted text is judged like a host: what it says, what it doesn't, and what would settle it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailports.diagnose.questions import next_commands
+from mailports.diagnose.rules import diagnose
+from mailports.formats.documents import json_schema
+from mailports.loglines.recognise import may_matter, read_line
+from mailports.model.findings import Diagnosis
+from mailports.pasted.assembly import read_text
+from mailports.pasted.lines import read_stream, undress
+
+SOURCES = Path(__file__).resolve().parent.parent / "src"
+BIND = "Nov 24 10:21:42 mx1 postfix/master[331]: fatal: bind 0.0.0.0 port 25: Address already in use\n"
+HEAD = "State  Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n"
+EXIM = 'LISTEN 0      20         127.0.0.1:25        0.0.0.0:*    users:(("exim4",pid=812,fd=4))\n'
+PROXY = 'LISTEN 0      4096         0.0.0.0:25        0.0.0.0:*    users:(("docker-proxy",pid=99,fd=4))\n'
+
+
+def judged(text: str) -> Diagnosis:
+    return diagnose(read_text(text).snapshot)
+
+
+def names(text: str) -> list[str]:
+    return [f.name for f in judged(text).findings]
+
+
+def test_a_bind_error_and_the_table_that_explains_it() -> None:
+    """Exim on loopback keeps Postfix off the wildcard: who is in the way, and who moves."""
+    (finding,) = judged(BIND + "root@mx1:~# ss -tlnp\n" + HEAD + EXIM).findings
+    assert (finding.name, finding.is_conflict) == ("port-held", True)
+    assert finding.summary == "postfix can't listen on 0.0.0.0:25: exim4 holds it"
+    assert finding.remedies[0].moves == "exim4"
+
+
+@pytest.mark.parametrize(
+    "dressed",
+    [
+        "> " + BIND + "> " + HEAD + "> " + EXIM,
+        "It says\n```\n" + BIND + "```\nand\n```\n" + HEAD + EXIM + "```\n",
+        "\x1b[31m" + BIND.rstrip() + "\x1b[0m\n" + HEAD + EXIM,
+        (BIND + HEAD + EXIM).replace("\n", "\r\n"),
+        "mail-1  | fatal: bind 0.0.0.0 port 25: Address already in use\n" + HEAD + EXIM,
+        json.dumps({"MESSAGE": BIND.rstrip().partition("]: ")[2], "SYSLOG_IDENTIFIER": "postfix/master"})
+        + "\n" + HEAD + EXIM,
+    ],
+)  # fmt: skip
+def test_what_it_came_wrapped_in_changes_nothing(dressed: str) -> None:
+    """Quoting marks, fences, colours, line ends, a log's own format."""
+    assert names(dressed) == ["port-held"]
+
+
+def test_a_published_port_is_the_engines() -> None:
+    """docker-proxy is a container's port, whatever its pid is."""
+    assert names(BIND + HEAD + PROXY) == ["container-publishes-port"]
+
+
+def test_the_same_program_again_is_another_run() -> None:
+    """Postfix in Postfix's way is started twice, and nothing else moves."""
+    table = HEAD + EXIM.replace("127.0.0.1", "0.0.0.0").replace("exim4", "master")
+    (finding,) = judged(BIND + table).findings
+    assert finding.name == "stale-instance"
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("postfix/master[9]: fatal: bind 192.0.2.77 port 25: Cannot assign requested address", "address-missing"),
+        (
+            "dovecot: Error: service(imap-login): listen(::, 143): Address family not supported",
+            "address-missing",
+        ),
+        ("nginx: [emerg] bind() to 0.0.0.0:25 failed (13: Permission denied)", "bind-not-permitted"),
+        ("Fatal: Dovecot is already running with PID 36 (read from /run/dovecot/master.pid)", "stale-pid-file"),
+        ("Error response from daemon: Pool overlaps with other one on this address space", "address-pool-clash"),
+        ("postfix/smtp[9]: connect to mx.example.net[198.51.100.7]:25: Connection timed out", "blocked-upstream"),
+    ],
+)
+def test_no_conflict_though_it_sounds_like_one(line: str, name: str) -> None:
+    """The errno decides, not the words around it."""
+    (finding,) = judged(line).findings
+    assert (finding.name, finding.is_conflict) == (name, False)
+
+
+def test_where_the_holder_is_missing_it_asks() -> None:
+    """An error line alone names the claimant: the table of listeners would settle it, and nothing is guessed."""
+    reading = read_text(BIND)
+    diagnosis = diagnose(reading.snapshot)
+    assert diagnosis.findings == ()
+    assert "ss -tlnp" in next_commands(reading.snapshot, diagnosis)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Dear list, how does one set up a mail server?\n",
+        HEAD + 'LISTEN 0 100 0.0.0.0:25 0.0.0.0:* users:(("master",pid=9,fd=13))\n'
+        + 'LISTEN 0 100 [::]:25 [::]:* users:(("master",pid=9,fd=14))\n',
+        HEAD + 'LISTEN 0 128 0.0.0.0:8125 0.0.0.0:* users:(("statsd",pid=25,fd=5))\n'
+        + 'LISTEN 0 128 0.0.0.0:25672 0.0.0.0:* users:(("beam.smp",pid=26,fd=5))\n',
+        HEAD + 'ESTAB 0 0 192.0.2.2:41234 198.51.100.7:25 users:(("smtp",pid=25,fd=5))\n',
+        "Nov 24 10:00:00 mx1 postfix/smtp[25]: 4BCDEF: to=<a@example.net>, relay=mx[198.51.100.7]:25, status=sent\n",
+        HEAD + PROXY + PROXY.replace("0.0.0.0:25 ", "[::]:25 ").replace("pid=99", "pid=100"),
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_one_is_silent(text: str) -> None:
+    """Healthy tables, other ports, a process id, a remote port, ordinary traffic."""
+    assert names(text) == []
+
+
+def test_a_grepped_table_is_some_of_it() -> None:
+    """What it doesn't show may be there all the same: an attempt at another port stays open."""
+    text = BIND.replace("port 25", "port 587") + "$ ss -tlnp | grep :25\n" + EXIM
+    reading = read_text(text)
+    (look,) = (look for look in reading.snapshot.looks if look.fact == "listeners")
+    assert look.extent == "some"
+    assert judged(text).findings == ()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=400))
+def test_any_text_has_an_answer(text: str) -> None:
+    """Whatever is pasted is read without an exception."""
+    reading = read_text(BIND + text + "\n" + HEAD + EXIM)
+    diagnose(reading.snapshot)
+    list(undress(text))
+    read_line(text, None, "here")
+
+
+def test_a_large_log_is_read_in_pieces() -> None:
+    """Of many lines only those that may matter are kept, and it is said how many weren't."""
+    dull = b"Nov 24 10:00:00 mx1 postfix/qmgr[9]: 4BCDEF: removed\n" * 60_000
+    lines, bounds = read_stream([dull, BIND.encode(), dull], may_matter)
+    assert sum("bind 0.0.0.0" in line.text for line in lines) == 1
+    assert bounds.said()
+
+
+def test_a_line_without_an_end_is_cut() -> None:
+    """50 MB without a line break are neither kept nor waited for."""
+    lines, _ = read_stream([b"x" * (1 << 20)] * 50, may_matter)
+    assert all(len(line.text) <= 4000 for line in lines)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """The answer is the first line; JSON says which lines were what and validates; the status is the audit's."""
+    from jsonschema import Draft202012Validator
+
+    paste = tmp_path / "paste.txt"
+    paste.write_text(BIND + HEAD + EXIM)
+    argv = [sys.executable, "-m", "mailports", "explain", str(paste)]
+    environment = {"PYTHONPATH": str(SOURCES)}
+    text = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False, timeout=60)
+    assert text.returncode == 1
+    assert text.stdout.startswith("a port conflict: postfix can't listen on 0.0.0.0:25: exim4 holds it\n")
+    out = subprocess.run([*argv, "--json"], capture_output=True, text=True, env=environment, check=False, timeout=60)
+    document = json.loads(out.stdout)
+    Draft202012Validator(json_schema("explain")).validate(document)
+    assert document["schema"] == "mailports.findings/1"
+    assert document["recognised"][0] == {"first_line": 1, "last_line": 1, "as": "postfix error line"}
