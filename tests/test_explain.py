@@ -167,3 +167,34 @@ def test_the_command(tmp_path: Path) -> None:
     Draft202012Validator(json_schema("explain")).validate(document)
     assert document["schema"] == "mailports.findings/1"
     assert document["recognised"][0] == {"first_line": 1, "last_line": 1, "as": "postfix error line"}
+
+
+@pytest.mark.parametrize(("verb", "says"), [("status", "127.0.0.1"), ("audit", "port-held"), ("why", "exim4 812")])
+def test_other_verbs_take_the_same_text(tmp_path: Path, verb: str, says: str) -> None:
+    """A table that somebody pasted is a host to status, audit and why as well."""
+    paste = tmp_path / "paste.txt"
+    paste.write_text(BIND + HEAD + EXIM)
+    argv = [sys.executable, "-m", "mailports", verb, *(["25"] if verb == "why" else []), "--from", str(paste)]
+    done = subprocess.run(
+        argv, capture_output=True, text=True, env={"PYTHONPATH": str(SOURCES)}, check=False, timeout=60
+    )
+    assert done.returncode == 1, done.stderr
+    assert says in done.stdout
+
+
+def test_redact_prints_the_same_text_without_its_names(tmp_path: Path) -> None:
+    """What a text says of ports stays; the host's name and a public address don't."""
+    pasted = tmp_path / "pasted.txt"
+    pasted.write_text(BIND + BIND.replace("0.0.0.0", "8.8.4.4"))
+    done = subprocess.run(
+        [sys.executable, "-m", "mailports", "explain", "--redact", str(pasted)],
+        env={"PYTHONPATH": str(SOURCES)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fatal: bind 0.0.0.0 port 25: Address already in use" in done.stdout
+    assert "mx1" not in done.stdout
+    assert "8.8.4.4" not in done.stdout

@@ -36,7 +36,9 @@ def parser_of(verb: str, description: str) -> Parser:
 
 def add_source(parser: argparse.ArgumentParser) -> None:
     """Add --from and --netns."""
-    parser.add_argument("--from", dest="source", metavar="FILE", help="judge a saved Snapshot (- reads it from stdin)")
+    parser.add_argument(
+        "--from", dest="source", metavar="FILE", help="judge a saved Snapshot, or a pasted text (- is stdin)"
+    )
     parser.add_argument("--netns", metavar="NAME|PID|all", help="look into this network namespace")
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mailports.pasted.assembly import Reading
 
 CHUNK_BYTES = 1 << 20
+REDACT_BYTES = 16 << 20
+"""What `--redact` reads at most, as it holds the whole text: names are replaced alike from end to end."""
 
 
 def run(argv: list[str]) -> int:
@@ -26,8 +28,13 @@ def run(argv: list[str]) -> int:
     parser = parser_of("explain", "What a pasted text really says: error lines, tables, logs, in any mix.")
     parser.add_argument("files", nargs="*", default=["-"], metavar="FILE", help="where it is (default: standard input)")
     parser.add_argument("--json", action="store_true", help="print JSON (mailports schema explain)")
+    parser.add_argument("--redact", action="store_true", help="print the text with names and addresses replaced")
     add_fail_on(parser)
     options = parser.parse_args(argv)
+    if options.redact:
+        if options.json:
+            parser.error("--redact prints a text: leave out --json")
+        return _redact(options.files)
     reading = _read(options.files)
     diagnosis = diagnose(reading.snapshot)
     commands = next_commands(reading.snapshot, diagnosis)
@@ -44,6 +51,18 @@ def run(argv: list[str]) -> int:
         style = style_of(sys.stdout, options.color)
         show(render_explained(reading.snapshot, recognised, reading.problems, diagnosis, commands, style))
     return exit_status(diagnosis, options.fail_on)
+
+
+def _redact(files: list[str]) -> int:
+    from mailports.pasted.redact import redact
+
+    text = bytearray()
+    for chunk in _chunks(files):
+        text += chunk
+        if len(text) > REDACT_BYTES:
+            raise InputError(f"--redact reads up to {REDACT_BYTES >> 20} MiB: give it the part that you want to share")
+    show([redact(text.decode("utf-8", "replace")).rstrip("\n")])
+    return 0
 
 
 def _read(files: list[str]) -> Reading:

@@ -43,12 +43,17 @@ _NOISE = re.compile(
     r"|\[\d{1,10}(?:\.\d{1,9})?\]:?|\b\d{1,10}#\d{1,10}\b|\bpid[= ]\d{1,10}"
     r"|[\w/.-]{1,200}\.(?:go|js|cjs|mjs|ts|py|c|cc|cpp|java|rb|rs|php|pm|pl|cf|conf|cfg|ya?ml|toml):\d{1,6}(?::\d{1,5})?\b"
 )
+_WINDOW = 400
+"""Characters on each side of the errno in which an endpoint is sought."""
+
 _PROTOCOL = re.compile(r"\b(?:udp[46]?)\b", re.IGNORECASE)
 _SIX = re.compile(r"\b(?:tcp|udp|inet|ipv|tcpv)6\b", re.IGNORECASE)
 
 
 def endpoint_in(text: str, near: int, netns: str) -> Endpoint | None:
     """Return the endpoint that is written nearest to a position; one with an address comes before a bare port."""
+    first = max(0, near - _WINDOW)
+    text, near = text[first : near + _WINDOW], near - first
     plain = _NOISE.sub(lambda found: " " * len(found[0]), text)
     best: tuple[tuple[int, int], Endpoint] | None = None
     for found in _SPELLINGS.finditer(plain):

@@ -106,8 +106,21 @@ MTAS: tuple[Row, ...] = (
         "connect",
     ),
     Row("exim", "unix socket (", form(r"unable to connect to UNIX socket \((?P<path>[^)]{1,200})\): "), "connect"),
-    Row("exim", "spamd: failed", form(r"spamd: failed to connect to any address"), "connect"),
-    Row("exim", " r=", form(r" (?:==|\*\*) \S{1,200} R=\S{1,64} (?:T=\S{1,64} )?defer \(\d{1,4}\): "), "connect"),
+    Row(
+        "exim",
+        "spamd: failed",
+        form(r"spamd: failed to connect to any address for (?P<address>[0-9a-f.:]{1,44}[0-9a-f])"),
+        "connect",
+    ),
+    Row(
+        "exim",
+        " r=",
+        form(
+            r" == \S{1,200} R=\S{1,64} (?:T=\S{1,64} )?defer \(\d{1,4}\): "
+            r"(?:[A-Za-z ]{1,40} H=\S{1,200} \[(?P<address>[0-9a-f.:]{2,45})\]|)"
+        ),
+        "connect",
+    ),
     Row("opensmtpd", "smtpd: bind", form(r"(?:pony express|dispatcher): smtpd: bind: ")),
     Row("opensmtpd", ": listen: ", form(r"(?:pony express|dispatcher): listen: "), entry="listen"),
     Row("opensmtpd", "io_set_blocking", form(r"dispatcher: io_set_blocking:fcntl\(F_GETFL\)"), errno="EAFNOSUPPORT"),
@@ -119,8 +132,22 @@ MTAS: tuple[Row, ...] = (
         form(r"opendaemonsocket: daemon (?P<entry>[\w.-]{1,64}): (?:cannot|can't|problem|server SMTP socket wedged)"),
         errno="",
     ),
-    Row("sendmail", "stat=deferred", form(r"stat=Deferred: (?:Connection|Network|Operation|No route)"), "connect"),
-    Row("sendmail", "error connecting to filter", form(r"Milter \((?P<entry>[^)]{1,64})\): error connect"), "connect"),
+    Row(
+        "sendmail",
+        "stat=deferred",
+        form(
+            r"stat=Deferred: (?:Connection|Network|Operation|No route)[a-z ]{1,40}(?:\[(?P<address>[0-9a-f.:]{2,45})\])?"
+        ),
+        "connect",
+    ),
+    Row(
+        "sendmail",
+        "error connecting to filter",
+        form(
+            r"Milter \((?P<entry>[^)]{1,64})\): error connecting to filter: [A-Za-z ]{1,40}? by (?P<address>[0-9a-f.:]{2,45})"
+        ),
+        "connect",
+    ),
     Row(
         "courier", "bind: ", form(r"(?:imapd|pop3d|esmtpd|courieresmtpd|couriertcpd)(?:-ssl)?(?:\[\d{1,9}\])?: bind: ")
     ),

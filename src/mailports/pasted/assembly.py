@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from mailports.loglines.recognise import read_line
 from mailports.model.facts import ALL, NONE, SOME, Look, Namespace, Snapshot, Socket
-from mailports.pasted import compose, engines, lsof, netstat, others, settings, ss, systemd
+from mailports.pasted import compose, engines, lsof, netstat, others, rules, settings, ss, systemd
 from mailports.pasted.lines import undress
 from mailports.record import Record
 
@@ -34,6 +34,7 @@ READERS: tuple[Reader, ...] = (
     *others.READERS,
     *engines.READERS,
     *systemd.READERS,
+    *rules.READERS,
     *settings.READERS,
     *compose.READERS,
 )

@@ -5,8 +5,9 @@ A row is known by its shape (an id of hexadecimal digits, a status), a column by
 Source: docker ps(1) and cli/command/formatter of Docker 20.10 to 26.1, podman-ps(1) of 4.3 and 5.4, Compose 1.29
 and 2.x; columns stand at least two blanks apart.
 
-Limits: a row that a terminal broke is joined over at most `_WRAPPED` lines. SCTP is left out. Only what a table shows
-is known: no network, no address of the container, and a port that isn't published is no fact.
+Limits: a row that a terminal broke is joined over at most `_WRAPPED` lines; `_SPAN` and `_PUBLISHES` ports are read,
+and more is a problem. SCTP is left out. Only what a table shows is known: no network, no address of the container, and
+a port that isn't published is no fact.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from mailports.pasted.found import Line
 
 _WRAPPED = 4
-_SPAN = 4096
+_SPAN = 4096  # of published ports of one container
+_PUBLISHES = 65_536  # of published ports of one table
 _SCANNED = 200
 _ID = re.compile(r"\s{0,8}([0-9a-f]{12}|[0-9a-f]{64})\s")
+_CELL = re.compile(r"\S+(?: \S+)*")
 _GAP = re.compile(r"\s{2,}|\t")
 _HEADINGS = re.compile(
     r"(?i:CONTAINER ID|NAMES?|IMAGE|COMMAND|SERVICE|CREATED AT|CREATED|STATUS|STATE|PORTS|SIZE|NETWORKS|POD ID|LABELS)"
@@ -146,6 +149,7 @@ class _Table:
         self.lines, self.netns, self.engine, self.kind, self.why = lines, netns, engine, kind, why
         self.containers: list[Container] = []
         self.problems: list[str] = []
+        self.budget = _PUBLISHES
 
     def read(self, at: int, columns: dict[str, int] | None) -> Found:
         """Read the rows from there."""
@@ -208,7 +212,8 @@ class _Table:
 
     def _take(self, fields: dict[str, str], number: int) -> None:
         ports = fields.get("PORTS", "")
-        publishes, is_whole = _publishes(ports, self.netns, self.kind)
+        publishes, is_whole = _publishes(ports, self.netns, self.kind, self.budget)
+        self.budget -= len(publishes)
         if not is_whole:
             self.problems.append(f"line {number}: ports that can't be read or are cut off: {ports[:100]}")
         status = _STATUS.match(fields.get("STATUS") or fields.get("STATE") or "")
@@ -259,20 +264,22 @@ def _by_shape(text: str, columns: dict[str, int] | None) -> dict[str, str]:
 
 def _read_v1(lines: Sequence[Line], at: int, netns: str, columns: dict[str, int]) -> Found:
     """Read the table of docker-compose 1.x, whose cells run over several lines."""
-    starts = sorted(columns.items(), key=lambda item: item[1])
-    ends = [*(start for _, start in starts[1:]), _SPAN]
+    names = sorted(columns, key=lambda name: columns[name])
     rows: list[dict[str, str]] = []
     numbers: list[int] = []
+    starts: list[int] = []
     until = at + 2
     while until < len(lines) and lines[until].text.strip() and not lines[until].is_command:
         text = lines[until].text
-        cells = {name: text[start:end].strip() for (name, start), end in zip(starts, ends)}
+        pieces = [(found.start(), found[0]) for found in _CELL.finditer(text)]
         if rows and text[:1].isspace():
-            for name, value in cells.items():
-                if value and len(rows[-1][name]) < _SPAN:
-                    rows[-1][name] += f" {value}" if name == "COMMAND" or rows[-1][name].endswith(",") else value
+            for place, value in pieces:
+                name = names[max([i for i, start in enumerate(starts) if start <= place], default=0)]
+                glue = "" if name == "NAME" else " "
+                rows[-1][name] = f"{rows[-1].get(name, '')}{glue}{value}"[:_SPAN]
         else:
-            rows.append(cells)
+            starts = [place for place, _ in pieces[: len(names)]]
+            rows.append({name: value for name, (_, value) in zip(names, pieces)})
             numbers.append(lines[until].number)
         until += 1
     table = _Table(lines, netns, "docker", "docker-compose ps", "it lists one project's containers")
@@ -291,7 +298,7 @@ def _read_v1(lines: Sequence[Line], at: int, netns: str, columns: dict[str, int]
 # Ports
 
 
-def _publishes(text: str, netns: str, source: str) -> tuple[tuple[Publish, ...], bool]:
+def _publishes(text: str, netns: str, source: str, budget: int) -> tuple[tuple[Publish, ...], bool]:
     """Return the published ports of a PORTS cell, and whether all of it was understood."""
     publishes: dict[Publish, None] = {}
     is_whole = True
@@ -304,7 +311,9 @@ def _publishes(text: str, netns: str, source: str) -> tuple[tuple[Publish, ...],
             is_whole = is_whole and "->" not in item and not item.endswith(_CUT) and _is_exposed(item)
             continue
         low, high = int(found[2]), int(found[3] or found[2])
-        for step in range(min(high - low + 1, _SPAN)):
+        left = max(0, min(_SPAN, budget) - len(publishes))
+        is_whole = is_whole and high - low < left
+        for step in range(min(high - low + 1, left)):
             to_port = int(found[4]) + (step if found[5] else 0)
             publish = _publish(found[1] or ANY4, str(low + step), str(to_port), found[6] or "tcp", netns, source)
             if publish is not None:

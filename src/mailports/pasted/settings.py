@@ -25,21 +25,20 @@ _LINK = re.compile(r"\s{0,8}(\d{1,7}): ([^\s:@]{1,40})(?:@[^\s:]{1,40})?: <([A-Z
 _INET = re.compile(r"\s*inet6? ([0-9A-Fa-f:.]+)(?: peer ([0-9A-Fa-f:.]+))?(?:/(\d{1,3}))?(?=\s|$)(.*)")
 _ONELINE = re.compile(r"\s{0,8}(\d{1,7}): ([^\s:@]{1,40})(?:@\S{1,40})?\s+inet6? .*")
 _BRIEF = re.compile(r"\s{0,8}([^\s@/:]{1,40})(?:@\S{1,40})?\s+(UP|DOWN|UNKNOWN|LOWERLAYERDOWN|DORMANT)(?:\s+(.*))?")
-_IFCONFIG = re.compile(r"([A-Za-z][\w.-]{0,30}(?::\w{1,10})?)(?:: flags=\S+.*|:?\s+Link encap:.*|: flags=.*)")
+_IFCONFIG = re.compile(r"([A-Za-z][\w.-]{0,30}(?::\w{1,10})?)(?:: flags=.*|:?\s+Link encap:.*)")
 _IFCONFIG_INET = re.compile(r"\s+inet6? (?:addr: ?)?([0-9A-Fa-f:.]+)(?:%\S+)?(?:/(\d{1,3}))?(.*)")
-_SYSCTL = re.compile(r"\s{0,8}((?:net|kernel|fs|vm|user)(?:[./][\w*@:-]+){1,8})\s*[=:]\s*(.*)")
+_MASK = re.compile(r"(?:netmask|Mask:|prefixlen|Maske:|Masque:|Másc:)\s*(0x[0-9a-f]{8}|[\d.]{7,15}|\d{1,3})(?!\S)")
+_SYSCTL = re.compile(r"\s{0,8}((?:net|kernel|fs|vm|user)(?:[./][\w*@-]+){1,8})(?:\s*=\s*(.*)|: ?([\d\s.-]+))")
 _KINDS = (
     (
-        re.compile(r"docker\d+|br-[0-9a-f]{6,}|br\d+|virbr\d+|cni\d+|podman\d+|cni-podman\d+|lxcbr\d+|lxdbr\d+"),
+        re.compile(r"docker\d+|br-[0-9a-f]{6,}|(?:br|virbr|cni|podman|cni-podman|lxcbr|lxdbr)\d+"),
         "bridge",
     ),
     (re.compile(r"veth\w+"), "veth"),
     (re.compile(r"wg\d+"), "wireguard"),
     (re.compile(r"(?:tun|tap)\d+"), "tun"),
 )
-_NAMED_KINDS = re.compile(
-    r"\s+(bridge|veth|tun|wireguard|vlan|bond|dummy|macvlan|ipvlan|vxlan|vrf|sit|gre)\b(?! +tap).*"
-)
+_NAMED = re.compile(r"\s+(bridge|veth|tun|wireguard|vlan|bond|dummy|macvlan|ipvlan|vxlan|vrf)(?:\s+[a-z].*|\s*)")
 _ROWS = 20_000
 
 
@@ -101,6 +100,7 @@ def read_ip_addr(lines: Sequence[Line], at: int, netns: str) -> Found | None:
     if is_inet and (_INET.fullmatch(text) is None or " scope " not in text):
         return None
     gathered = _Addresses(netns)
+    kinds: dict[str, str] = {}
     device, until = "", at
     while until < len(lines) and not lines[until].is_command and until - at < _ROWS:
         line = lines[until].text
@@ -110,18 +110,17 @@ def read_ip_addr(lines: Sequence[Line], at: int, netns: str) -> Found | None:
             device = link[2]
         elif inet is not None:
             _take_inet(gathered, inet, device, lines[until].number)
-        elif device and _NAMED_KINDS.fullmatch(line):
-            pass
+        elif device and "    " in line and _NAMED.match(line):
+            kinds[device] = line.split()[0]
         elif not (line.strip() and (line[:1].isspace() or line.lstrip().startswith(("link/", "valid_lft")))):
             break
         until += 1
     why = _narrowed(lines, at, "ip")
     if why is None and (is_inet or not text.lstrip().startswith("1: lo")):
         why = "part of a listing"
-    if not gathered.addresses and "link/" not in "".join(line.text for line in lines[at : at + 3]):
-        return None
     if not gathered.addresses:  # `ip link` has none to show
         why = why or "no address is in it"
+    gathered.addresses = [a._replace(device_kind=kinds.get(a.device, a.device_kind)) for a in gathered.addresses]
     return gathered.found("ip addr", until - at, why)
 
 
@@ -157,7 +156,8 @@ def read_ip_oneline(lines: Sequence[Line], at: int, netns: str) -> Found | None:
 
 def read_ip_brief(lines: Sequence[Line], at: int, netns: str) -> Found | None:
     """Read `ip -br addr`."""
-    first = _BRIEF.fullmatch(lines[at].text)
+    text = lines[at].text
+    first = _BRIEF.fullmatch(text) if "UP" in text or "DOWN" in text or "UNKNOWN" in text or "DORM" in text else None
     if lines[at].is_command or first is None:
         return None
     if not re.match(r"[0-9A-Fa-f:.]+/\d", first[3] or "") and first[1] != "lo":
@@ -183,7 +183,8 @@ def read_ip_brief(lines: Sequence[Line], at: int, netns: str) -> Found | None:
 
 def read_ifconfig(lines: Sequence[Line], at: int, netns: str) -> Found | None:
     """Read `ifconfig`, with `netmask` or `Mask:`."""
-    if lines[at].is_command or not any(word in lines[at].text for word in ("flags=", "Link encap:")):
+    text = lines[at].text
+    if lines[at].is_command or not ("flags=" in text or "Link encap:" in text):
         return None
     if _IFCONFIG.fullmatch(lines[at].text) is None:
         return None
@@ -247,7 +248,7 @@ def _setting(line: Line, netns: str) -> Setting | None:
     if found is None:
         return None
     name = found[1].replace("/", ".") if "." not in found[1] else found[1]
-    return Setting(name, " ".join(found[2].split()), netns if name.startswith("net.") else None)
+    return Setting(name, " ".join((found[2] or found[3] or "").split()), netns if name.startswith("net.") else None)
 
 
 # ps
@@ -264,13 +265,14 @@ _PS_AUX = re.compile(
     r"\S{1,32}\s+\d{1,8}\s+\d{1,3}\.\d\s+\d{1,3}\.\d\s+\d+\s+\d+\s+\S+\s+[A-Z]\S{0,6}\s+\S+\s+\d+:\d\d\s.*"
 )
 _PS_EF = re.compile(r"\S{1,32}\s+\d{1,8}\s+\d{1,8}\s+\d{1,3}\s+\S{4,8}\s+(?:\?|pts/\d+|tty\S*)\s+\d\d:\d\d:\d\d\s.*")
+_SECOND = re.compile(r"\S{1,32}\s+\d")
 _PS_ROW = re.compile(r"\s*(?:\S+\s+){0,3}\d{1,8}\s.*\d:\d\d.*")
 
 
 def read_ps(lines: Sequence[Line], at: int, netns: str) -> Found | None:  # noqa: ARG001 -- processes are the host's
     """Recognise `ps`; it says nothing of sockets, so nothing but that it is one comes of it."""
     text = lines[at].text
-    if lines[at].is_command:
+    if lines[at].is_command or not ("PID" in text or _SECOND.match(text)):
         return None
     words = text.split(None, 3)
     is_headed = (tuple(words[:3]) in _PS_HEADINGS and text.isprintable() and "CMD" in text) or "COMMAND" in text

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _TYPES = "service|socket|scope|timer|target|mount|path|slice|device|swap|automount"
 _UNIT = re.compile(rf"[A-Za-z0-9:_.@\\-]{{1,255}}\.(?:{_TYPES})")
-_HEAD = re.compile(rf"\s{{0,4}}(?:[●○×✕↻◌*x•?]\s+)?([A-Za-z0-9:_.@\\…-]{{1,255}}\.(?:{_TYPES}))(?:\s+-\s.*)?\s*")
+_HEAD = re.compile(rf"\s{{0,4}}(?:[●○\u00d7↻*x•?]\s+)?([A-Za-z0-9:_.@\\…-]{{1,255}}\.(?:{_TYPES}))(?:\s+-\s.*)?\s*")
 _LOADED = re.compile(r"\s*Loaded:\s+([\w-]+)(?:\s+\(([^)]*)\)?)?.*")
-_LABEL = re.compile(r"\s{2,20}([A-Z][A-Za-z -]{1,18}):(?:\s(.*))?")
+_LABEL = re.compile(r"\s{0,20}([A-Z][A-Za-z -]{1,18}):(?:\s(.*))?")
 _LABELS = frozenset(
     (
         "Loaded", "Active", "Drop-In", "Docs", "Process", "Main PID", "Tasks", "Memory", "CPU", "CGroup", "Triggers",
@@ -35,12 +35,19 @@ _LABELS = frozenset(
         "Duration", "Trigger", "Notify", "Control PID", "Control Group",
     )
 )  # fmt: skip
-_TREE = re.compile(r"\s*(?:[│├└|`]|[●○×*x•]\s|\d{1,7}\s).*")
+_TREE = re.compile(r"\s*(?:[│├└|`]|[●○\u00d7*x•]\s|\d{1,7}\s).*")
 _ACTIVE = re.compile(r"([a-z-]+)(?:\s+\(([^)]*)\))?(.*)")
 _RESULT = re.compile(r"\(?Result: ([\w-]+)\)?")
 _PID = re.compile(r"(\d{1,9})(?:\s+\((.*))?")
 _MORE = 400
 _SHOWN = re.compile(r"([A-Z][A-Za-z0-9]{1,60})=(.*)")
+_FIRST = frozenset(
+    (
+        "Type", "Id", "Names", "LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "MainPID",
+        "NRestarts", "Listen", "Accept", "BindIPv6Only", "ControlGroup", "Triggers", "TriggeredBy", "WantedBy",
+        "RequiredBy", "Conflicts",
+    )
+)  # fmt: skip
 _WORDS = frozenset(("active", "inactive", "failed", "activating", "deactivating", "reloading", "unknown"))
 _ENABLED = frozenset(
     (
@@ -155,6 +162,8 @@ def _name_of_path(path: str | None) -> str | None:
 def read_list_sockets(lines: Sequence[Line], at: int, netns: str) -> Found | None:  # noqa: ARG001
     """Read the table of socket units, with its heading or without."""
     text = lines[at].text
+    if ".socket" not in text and "LISTEN" not in text:
+        return None
     head = text.split()
     is_headed = head[:1] == ["LISTEN"] and "UNIT" in head
     if lines[at].is_command or (not is_headed and (".socket" not in text or _socket_row(text, None) is None)):
@@ -215,23 +224,24 @@ def _socket_row(text: str, last: str | None) -> tuple[str, str, tuple[str, ...]]
 def read_show(lines: Sequence[Line], at: int, netns: str) -> Found | None:  # noqa: ARG001
     """Read one block of `systemctl show`."""
     first = _SHOWN.fullmatch(lines[at].text)
-    if first is None or lines[at].is_command:
+    if first is None or lines[at].is_command or first[1] not in _FIRST:
         return None
     values: dict[str, str] = {}
     listens: list[str] = []
     until = at
     while until < len(lines) and until - at < _MORE * 2:
         found = _SHOWN.fullmatch(lines[until].text)
-        if found is None:
+        if found is None or (found[1] in values and not found[1].startswith(("Listen", "Exec"))):
             break
         if found[1] == "Listen":
             listens.append(found[2])
         values[found[1]] = found[2]
         until += 1
     name = values.get("Id") or _asked_of(lines, at)
-    known = ("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "MainPID", "Listen", "Triggers")
-    if name is None or _UNIT.fullmatch(name) is None or not any(key in values for key in known):
-        return None
+    if name is None or _UNIT.fullmatch(name) is None:
+        if first[1] == "Type":  # a unit file's
+            return None
+        return _found("systemctl show", until - at, (), "the unit's Id isn't in it")
     unit = Unit(
         name,
         values.get("LoadState"),
