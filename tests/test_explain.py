@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailports.diagnose.overview import survey
 from mailports.diagnose.questions import next_commands
 from mailports.diagnose.rules import diagnose
 from mailports.formats.documents import json_schema
@@ -18,6 +19,7 @@ from mailports.loglines.recognise import may_matter, read_line
 from mailports.model.findings import Diagnosis
 from mailports.pasted.assembly import read_text
 from mailports.pasted.lines import read_stream, undress
+from mailports.report.explained import first_line
 
 SOURCES = Path(__file__).resolve().parent.parent / "src"
 BIND = "Nov 24 10:21:42 mx1 postfix/master[331]: fatal: bind 0.0.0.0 port 25: Address already in use\n"
@@ -97,6 +99,80 @@ def test_where_the_holder_is_missing_it_asks() -> None:
     diagnosis = diagnose(reading.snapshot)
     assert diagnosis.findings == ()
     assert "ss -tlnp" in next_commands(reading.snapshot, diagnosis)
+
+
+REFUSED = "mx postfix/smtp[46]: connect to 127.0.0.1[127.0.0.1]:10024: Connection refused\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mx sendmail[46]: 6AO: to=u@[127.0.0.2], relay=[127.0.0.2], stat=Deferred: Connection refused by [127.0.0.2]\n",
+        "mx postfix/smtp[46]: connect to mx.example.org[192.0.2.77]:25: Connection refused\n",
+        "mx postfix/smtp[46]: connect to mx.example.org[2001:db8::1]:587: Network is unreachable\n",
+        "nginx: [emerg] a duplicate listen 0.0.0.0:25 in /etc/nginx/nginx.conf:12\n",
+        REFUSED,
+    ],
+)
+def test_what_failed_is_never_called_fine(line: str) -> None:
+    """Without a port, at another machine, by no errno: it isn't explained, and that is said."""
+    reading = read_text(line)
+    diagnosis = diagnose(reading.snapshot)
+    assert len(reading.snapshot.attempts) == 1
+    assert diagnosis.findings == ()
+    assert first_line(reading.snapshot, [("a line", 1, 1)], diagnosis).startswith("not enough to tell")
+
+
+def test_what_serves_again_is_fine() -> None:
+    """Refused then, listened on now."""
+    reading = read_text(REFUSED + HEAD + 'LISTEN 0 9 127.0.0.1:10024 0.0.0.0:* users:(("amavisd",pid=8,fd=4))\n')
+    diagnosis = diagnose(reading.snapshot)
+    assert first_line(reading.snapshot, [("a line", 1, 1)], diagnosis) == "nothing wrong is seen here"
+
+
+def test_a_pid_without_a_name_accuses_nobody() -> None:
+    """Windows' `netstat -ano` shows no names: which program it is remains open."""
+    table = "  Proto  Local Address  Foreign Address  State  PID\n  TCP  0.0.0.0:25  0.0.0.0:0  LISTENING  1234\n"
+    reading = read_text("Active Connections\n\n" + table)
+    diagnosis = diagnose(reading.snapshot)
+    assert diagnosis.findings == ()
+    assert next_commands(reading.snapshot, diagnosis) == ('tasklist /FI "PID eq 1234"',)
+
+
+def test_fuser_names_a_holder_and_no_address() -> None:
+    """It says who is in the way; that the port is open to the world it doesn't say."""
+    table = "                     USER        PID ACCESS COMMAND\n{}/tcp:            root        700 F.... {}\n"
+    assert names("# fuser -v 8891/tcp\n" + table.format(8891, "opendkim")) == []
+    (finding,) = judged("# fuser -v 25/tcp\n" + table.format(25, "exim4") + BIND).findings
+    assert (finding.name, finding.parties[0].name) == ("port-held", "exim4")
+    assert "tcp port 25 is in use" in [e.fact for e in finding.evidence]
+
+
+@pytest.mark.parametrize(("user", "found"), [("bob", []), ("root", ["dangling-reference"])])
+def test_lsof_without_root_shows_one_users_sockets(user: str, found: list[str]) -> None:
+    """What isn't in its table may be another user's."""
+    heading = "COMMAND  PID USER   FD   TYPE DEVICE SIZE/OFF NODE NAME\n"
+    row = f"node    1234 {user}    21u  IPv4  33333      0t0  TCP 127.0.0.1:3000 (LISTEN)\n"
+    assert names("$ lsof -nP -iTCP -sTCP:LISTEN\n" + heading + row + "$ tail mail.log\n" + REFUSED) == found
+
+
+def test_a_blocked_way_out_breaks_the_mail_that_is_sent() -> None:
+    """Not the mail that comes in."""
+    (finding,) = judged("mx postfix/smtp[9]: connect to a.example[198.51.100.7]:25: Connection timed out").findings
+    assert [b.flow for b in finding.breaks] == ["outbound relay"]
+
+
+def test_a_socket_in_use_is_not_a_pid_file() -> None:
+    """The advice is never to remove a running program's socket."""
+    (finding,) = judged("ERROR: LOCAL: Socket file /run/clamav/clamd.ctl is in use by another process.").findings
+    assert "only if it doesn't, remove /run/clamav/clamd.ctl" in finding.remedies[0].summary
+
+
+def test_the_holder_is_marked_whose_address_is_not_the_wanted_one() -> None:
+    """`status` shows what is in the way where it is, though the finding is about the wildcard."""
+    snapshot = read_text(BIND + HEAD + EXIM).snapshot
+    (row,) = survey(snapshot, diagnose(snapshot)).listeners
+    assert (row.endpoint.address, row.findings) == ("127.0.0.1", ("port-held",))
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,17 @@ A case is `cases/explain/NAME/`: `input.txt`, `expect.json`, `case.md`. In `expe
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mailports.diagnose.questions import next_commands
+from mailports.diagnose.rules import diagnose
+from mailports.pasted.assembly import read_text
+from mailports.report.explained import first_line
 
 FOLDER = Path(__file__).parent / "cases" / "explain"
 CASES = sorted(path.parent.name for path in FOLDER.glob("*/expect.json"))
@@ -30,24 +34,6 @@ def known() -> dict[str, str]:
     path = FOLDER / "KNOWN.md"
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     return dict(re.findall(r"^- `([^`]+)`: *(.+)$", text, re.MULTILINE))
-
-
-def engine() -> tuple[Any, Any, Any]:
-    """Return the reader, the judge and the asker; skip while one of them isn't there."""
-    try:
-        assembly = importlib.import_module("mailports.pasted.assembly")
-        rules = importlib.import_module("mailports.diagnose.rules")
-        questions = importlib.import_module("mailports.diagnose.questions")
-    except ImportError as error:
-        pytest.skip(f"the engine of explain can't be imported yet: {error}")
-    return assembly.read_text, rules.diagnose, questions.next_commands
-
-
-def first_line(reading: Any, diagnosis: Any) -> str:
-    """Return the first line of the human output."""
-    explained = importlib.import_module("mailports.report.explained")
-    line: str = explained.first_line(reading.snapshot, [tuple(r) for r in reading.recognised], diagnosis)
-    return line
 
 
 def is_named(wanted: str, *names: str | None) -> bool:
@@ -98,7 +84,6 @@ def unlike(findings: tuple[Any, ...], expect: dict[str, Any]) -> list[str]:
 
 def wrongs(name: str) -> list[str]:
     """Return what is wrong in the answer to a case; empty where it is right."""
-    read_text, diagnose, next_commands = engine()
     expect = json.loads((FOLDER / name / "expect.json").read_text(encoding="utf-8"))
     reading = read_text((FOLDER / name / "input.txt").read_text(encoding="utf-8"))
     diagnosis = diagnose(reading.snapshot)
@@ -106,7 +91,7 @@ def wrongs(name: str) -> list[str]:
     commands = next_commands(reading.snapshot, diagnosis)
     said += [f"{part!r} isn't offered: {commands}" for part in expect["next"] if not any(part in c for c in commands)]
     if expect["first_line"]:
-        line = first_line(reading, diagnosis)
+        line = first_line(reading.snapshot, [tuple(r) for r in reading.recognised], diagnosis)
         if expect["first_line"] not in line:
             said.append(f"the first line is {line!r}")
     return said

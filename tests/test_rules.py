@@ -168,7 +168,8 @@ def test_a_redirect_takes_a_listeners_traffic() -> None:
     sockets = (listens("0.0.0.0:25", POSTFIX), listens("0.0.0.0:10825", APP))
     (finding,) = found(*sockets, redirects=(redirect(),))
     assert (finding.name, finding.severity) == ("redirected-port", "error")
-    assert finding.summary == "traffic to port 25 goes to port 10825, not to postfix"
+    assert finding.summary == "traffic to port 25 goes to app on port 10825, not to postfix"
+    assert [(p.role, p.name) for p in finding.parties][1:] == [("holder", "postfix"), ("receiver", "app")]
     (finding,) = found(*sockets, redirects=(redirect(when="ip saddr 192.0.2.0/24"),))
     assert (finding.severity, finding.summary.partition(" to ")[0]) == ("warning", "part of the traffic")
 

@@ -67,6 +67,15 @@ _EXPOSED = {
     "delivery": ("outsiders can put mail into mailboxes past every check", "LMTP that answers", "RFC 2033 5"),
 }
 
+OUTBOUND = Break(
+    "outbound relay",
+    "mail to other hosts stays in the queue and is deferred, then bounced",
+    "queue -> remote MTA",
+    "nothing: it isn't reached",
+    "Postfix 3.10: 4.4.1 deferred",
+)
+"""What stops where other hosts' port 25 can't be reached."""
+
 
 def breaks_of(port: Port | None, what: str, when: str | None = None) -> tuple[Break, ...]:
     """Return what happens to the flow that uses a port; empty where the port isn't of the catalogue.

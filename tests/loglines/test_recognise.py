@@ -82,6 +82,7 @@ def test_a_daemons_line(row: dict[str, Any]) -> None:
         "endpoint": where,
         "product": attempt.product,
         "call": attempt.call,
+        "address": attempt.address,
     } == row["expect"]
 
 

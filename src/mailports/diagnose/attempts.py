@@ -243,6 +243,10 @@ def attempted(seen: Seen, name: str) -> Iterator[Finding]:
 
 def judged(seen: Seen) -> list[Judged]:
     """Return every attempt with what is the matter."""
+    return seen.once(_judge_all)
+
+
+def _judge_all(seen: Seen) -> list[Judged]:
     return [_judge(seen, attempt) for attempt in seen.snapshot.attempts]
 
 
@@ -255,35 +259,50 @@ def _judge(seen: Seen, attempt: Attempt) -> Judged:
         return _judge_connect(seen, attempt)
     if attempt.call == "publish" and not attempt.errno:
         return Judged(attempt, "misread-port")
+    return _judge_bind(seen, attempt, e)
+
+
+def _judge_bind(seen: Seen, attempt: Attempt, e: Endpoint | None) -> Judged:
+    if attempt.errno in _BY_ERRNO:
+        return Judged(attempt, _BY_ERRNO[attempt.errno])
     if attempt.errno not in IN_USE:
-        return Judged(attempt, _BY_ERRNO.get(attempt.errno))
-    if e is None or e.port == 0:
-        what = f"which port {attempt.program or 'it'} couldn't bind"
-        unknown = Unknown(what, "the line doesn't say", "ss -tlnp", ("port-held",))
-        return Judged(attempt, None, (), unknown)
+        what = f"why {_who(attempt)} couldn't bind {shown(e) if e else 'its port'}"
+        return _open(attempt, what, "the line names no errno of bind or listen", None, "port-held", e)
+    if e is None:
+        return _open(
+            attempt, f"which port {_who(attempt)} couldn't bind", "the line doesn't say", "ss -tlnp", "port-held"
+        )
     return _judge_in_use(seen, attempt, e)
 
 
+def _who(attempt: Attempt) -> str:
+    return attempt.product or attempt.program or "the program"
+
+
+def _open(
+    attempt: Attempt, what: str, why: str, how: str | None, hides: str, endpoint: Endpoint | None = None
+) -> Judged:
+    return Judged(attempt, None, (), Unknown(what, why, how, (hides,), endpoint))
+
+
 def _judge_in_use(seen: Seen, attempt: Attempt, e: Endpoint) -> Judged:
-    listeners = [s for s in seen.at(e.netns, e.protocol, e.port) if _meets(s, e)]
-    if listeners:
-        return Judged(attempt, _name_of(seen, attempt, listeners), tuple(listeners))
+    others = seen.all_at(e.netns, e.protocol, e.port)
+    listeners = _listeners_that_meet(seen, e)
+    in_the_way = listeners or [s for s in others if s.state == "open"]
+    if in_the_way:
+        return Judged(attempt, _name_of(seen, attempt, in_the_way), tuple(in_the_way))
     publisher = _publisher(seen, attempt, e)
     if publisher is not None:
         return Judged(attempt, "container-publishes-port", container=publisher)
     if not seen.is_all("listeners", e.netns):
         how = "ss -tlnp" if e.protocol == "tcp" else "ss -ulnp"
-        what = f"who holds {shown(e)}"
-        return Judged(attempt, None, (), Unknown(what, "the text doesn't show it", how, ("port-held",), e))
-    others = [s for s in seen.snapshot.sockets if s.endpoint[:1] + s.endpoint[2:3] == (e.protocol, e.port)]
-    others = [s for s in others if s.endpoint.netns == e.netns]
+        return _open(attempt, f"who holds {shown(e)}", "the text doesn't show it", how, "port-held", e)
     if any(s.state in ("time-wait", "fin-wait-1", "fin-wait-2", "close-wait", "last-ack", "closing") for s in others):
         return Judged(attempt, "lingering-sockets", tuple(others))
     if others:
         return Judged(attempt, "ephemeral-collision", tuple(others))
     why = "nobody listens there: it holds it itself, or whoever did is gone, or is in another namespace"
-    unknown = Unknown(f"what kept {shown(e)}", why, f"mailports why {e.port}", ("port-held",), e)
-    return Judged(attempt, None, (), unknown)
+    return _open(attempt, f"what kept {shown(e)}", why, f"mailports why {e.port}", "port-held", e)
 
 
 def _publisher(seen: Seen, attempt: Attempt, e: Endpoint) -> Container | None:
@@ -300,23 +319,44 @@ def _judge_connect(seen: Seen, attempt: Attempt) -> Judged:
     e = attempt.endpoint
     if attempt.errno == "ETIMEDOUT" and e is not None and e.port == 25 and not _is_here(seen, e):
         return Judged(attempt, "blocked-upstream")
-    if attempt.errno != "ECONNREFUSED" or e is None or e.port == 0:
-        return Judged(attempt, None)
+    hides = "dangling-reference"
+    if e is None:
+        where = attempt.path or attempt.address
+        what = f"what listens on {where}" if attempt.path else f"which port {_who(attempt)} couldn't reach"
+        how = "ss -xlnp" if attempt.path else "ss -tlnp"
+        return _open(attempt, what, "the line doesn't say", how, hides)
+    if attempt.errno != "ECONNREFUSED":
+        return _open(attempt, f"what answers on {shown(e)}", "the line shows one end of it", "ss -tlnp", hides, e)
+    return _judge_refused(seen, attempt, e, hides)
+
+
+def _judge_refused(seen: Seen, attempt: Attempt, e: Endpoint, hides: str) -> Judged:
     if not _is_here(seen, e):
-        return Judged(attempt, None)
-    listeners = [s for s in seen.at(e.netns, e.protocol, e.port) if _meets(s, e)]
-    if listeners:
+        why = "that address isn't known to be this host's"
+        return _open(attempt, f"whether anybody listens on {shown(e)}", why, "ip addr", hides, e)
+    if _listeners_that_meet(seen, e):
         return Judged(attempt, None)  # it was started since
     if seen.is_all("listeners", e.netns):
-        return Judged(attempt, "dangling-reference", tuple(seen.at(e.netns, e.protocol, e.port)))
-    unknown = Unknown(
-        f"whether anybody listens on {shown(e)}", "the text doesn't show it", "ss -tlnp", ("dangling-reference",), e
-    )
-    return Judged(attempt, None, (), unknown)
+        return Judged(attempt, hides, tuple(seen.at(e.netns, e.protocol, e.port)))
+    what = f"whether anybody listens on {shown(e)}"
+    return _open(attempt, what, "the text doesn't show it", "ss -tlnp", hides, e)
 
 
 def _is_here(seen: Seen, e: Endpoint) -> bool:
     return is_loopback(e.address) or any(a.address == e.address for a in seen.snapshot.addresses)
+
+
+def _listeners_that_meet(seen: Seen, e: Endpoint) -> list[Socket]:
+    """A service that is restarted for hours says the same thousands of times: each endpoint is looked up once."""
+    known = seen.once(_none_met)
+    if e not in known:
+        known[e] = [s for s in seen.at(e.netns, e.protocol, e.port) if _meets(s, e)]
+    return known[e]
+
+
+def _none_met(seen: Seen) -> dict[Endpoint, list[Socket]]:
+    del seen
+    return {}
 
 
 def _meets(socket: Socket, wanted: Endpoint) -> bool:

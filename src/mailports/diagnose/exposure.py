@@ -54,7 +54,8 @@ def unclaimed_listener(seen: Seen) -> Iterator[Finding | Unknown]:
                 yield unknown_owner(seen, socket, "unclaimed-listener")
         elif not _is_accounted_for(seen, owner, socket):
             is_activation = owner.key[0] == "init" and seen.socket_unit(e) is None and not seen.is_all("units", None)
-            if is_activation or (owner.pid is None and owner.kind is None):  # its unit, or only its group, is known
+            is_nameless = owner.kind is None and (owner.pid is None or not any(h.name or h.exe for h in socket.holders))
+            if is_activation or is_nameless:  # its unit, only its group, or only its pid is known
                 yield unknown_owner(seen, socket, "unclaimed-listener")
             else:
                 causes.setdefault((e.netns, e.port, owner.key), []).append(socket)

@@ -106,7 +106,8 @@ def listens(seen: Seen, socket: Socket) -> list[Evidence]:
     source = _source(seen, "udp" if e.protocol == "udp" else "listeners", e.netns)
     where = "" if e.netns in ("here", None) else f" in namespace {e.netns}"
     numbers = f" (inode {socket.inode}, uid {socket.uid})" if socket.inode else ""
-    evidence = [Evidence(f"{shown(e)} is listened on{where}{numbers}", source)]
+    said = f"{e.protocol} port {e.port} is in use" if socket.state == "open" else f"{shown(e)} is listened on"
+    evidence = [Evidence(f"{said}{where}{numbers}", source)]
     evidence += [_held(socket, holder, source) for holder in socket.holders]
     if not socket.holders and socket.holders_extent == ALL:
         evidence.append(Evidence(f"no process holds the socket of {shown(e)}", "/proc/*/fd"))
@@ -133,6 +134,11 @@ def connection(socket: Socket) -> Evidence:
 def unknown_owner(seen: Seen, socket: Socket, hides: str) -> Unknown:
     """Return that a rule would need to know who holds a socket."""
     what = f"who holds {shown(socket.endpoint)}"
+    table = _source(seen, "udp" if socket.endpoint.protocol == "udp" else "listeners", socket.endpoint.netns)
+    pid = next((h.pid for h in socket.holders if h.pid and not (h.name or h.exe)), None)
+    if pid is not None:
+        how = f'tasklist /FI "PID eq {pid}"' if table.endswith("(Windows)") else f"ps -p {pid}"
+        return Unknown(what, f"the table shows its pid alone, {pid}", how, (hides,), socket.endpoint)
     if socket.holders_extent != NONE:
         return Unknown(what, "the search stopped early", "mailports audit", (hides,), socket.endpoint)
     why, how = "its process couldn't be seen", "run as root"

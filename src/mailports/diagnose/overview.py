@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailports.catalogue.ports import STANDARD, port_of, service_of
-from mailports.diagnose.reach import takes_from
+from mailports.diagnose.redirects import names_port, takes_from
 from mailports.diagnose.seen import HERE, Seen, is_listener
 from mailports.model.findings import ERROR, WARNING
 from mailports.model.overview import Listener, Overview
@@ -97,7 +97,7 @@ def _listener(seen: Seen, socket: Socket, diagnosis: Diagnosis) -> Listener:
         socket.holders_extent,
         publish_of(seen.snapshot, socket),
         redirects_of(seen, socket),
-        tuple(dict.fromkeys(f.name for f in diagnosis.findings if e in f.endpoints)),
+        tuple(dict.fromkeys(f.name for f in diagnosis.findings if f.concerns(e))),
     )
 
 
@@ -109,7 +109,7 @@ def redirects_of(seen: Seen, socket: Socket) -> tuple[str, ...]:
     for redirect in seen.snapshot.redirects:
         if redirect.netns != e.netns or redirect.hook != "prerouting" or redirect.protocol not in (e.protocol, "any"):
             continue
-        if not any(first <= e.port <= last for first, last in redirect.ports) or not takes_from(seen, redirect, socket):
+        if not names_port(redirect.ports, e.port) or not takes_from(seen, redirect, socket):
             continue
         container = seen.container_at(redirect.to_address)
         if owner is not None and owner.container and (container is None or owner.container == container.name):

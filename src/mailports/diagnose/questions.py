@@ -1,6 +1,9 @@
-"""The one or two commands whose output would settle what a text leaves open. Pure."""
+"""What a text leaves open, and the one or two commands whose output would settle it. Pure."""
 
 from __future__ import annotations
+
+from mailports.diagnose.attempts import judged
+from mailports.diagnose.seen import Seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +22,14 @@ _COMMANDS = (
     "mailports",
     "ip",
     "getsebool",
+    "ps",
+    "tasklist",
 )
+
+
+def is_open(snapshot: Snapshot) -> bool:
+    """Whether something that failed is still unexplained."""
+    return any(one.unknown is not None for one in judged(Seen(snapshot)))
 
 
 def next_commands(snapshot: Snapshot, diagnosis: Diagnosis) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ from mailports.diagnose.attempts import (
 )
 from mailports.diagnose.exposure import overexposed_listener, unclaimed_listener
 from mailports.diagnose.made import CONFLICTS
-from mailports.diagnose.reach import redirected_port, unreachable_listener
+from mailports.diagnose.reach import unreachable_listener
+from mailports.diagnose.redirects import redirected_port
 from mailports.diagnose.seen import Seen
 from mailports.diagnose.sharing import shadowed_listener, shared_port
 from mailports.diagnose.squatters import ephemeral_collision, rpc_squatter

@@ -8,6 +8,13 @@ from mailports.model.facts import ALL, ANY4, ANY6, Container, Endpoint, Holder, 
 from mailports.model.findings import Party
 from mailports.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    Made = TypeVar("Made")
+
 HERE = "here"
 
 
@@ -71,10 +78,22 @@ class Seen:
         self._looks = {(look.fact, look.netns): look for look in snapshot.looks}
         self._owners: dict[Socket, Owner | None] = {}
         self.units = {unit.name: unit for unit in snapshot.units}
+        self._made: dict[object, Any] = {}
 
     def at(self, netns: str | None, protocol: str, port: int) -> list[Socket]:
         """Return the listeners on a port of a namespace."""
         return self._by_port.get((netns, protocol, port), [])
+
+    def all_at(self, netns: str | None, protocol: str, port: int) -> list[Socket]:
+        """Return the sockets of any state on a port of a namespace."""
+        return self.once(_by_port).get((netns, protocol, port), [])
+
+    def once(self, make: Callable[[Seen], Made]) -> Made:
+        """Return what is made of this, made the first time that it is asked for."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: Made = self._made[make]
+        return made
 
     def groups(self) -> list[tuple[tuple[str | None, str, int], list[Socket]]]:
         """Return the listeners by namespace, protocol and port, in that order."""
@@ -135,6 +154,14 @@ class Seen:
             if any(_listens_on(text, endpoint) for text in unit.listens):
                 return unit
         return None
+
+
+def _by_port(seen: Seen) -> dict[tuple[str | None, str, int], list[Socket]]:
+    found: dict[tuple[str | None, str, int], list[Socket]] = {}
+    for socket in seen.snapshot.sockets:
+        e = socket.endpoint
+        found.setdefault((e.netns, e.protocol, e.port), []).append(socket)
+    return found
 
 
 def is_listener(socket: Socket) -> bool:

@@ -6,7 +6,7 @@ from mailports import remedies as ways
 from mailports.catalogue.programs import MAIL_KINDS, program_named
 from mailports.diagnose.made import connection, finding, listens
 from mailports.diagnose.seen import catalogue_port, is_loopback
-from mailports.flows import ABSENT, breaks_of
+from mailports.flows import ABSENT, OUTBOUND, breaks_of
 from mailports.model.facts import Attempt, Container, Socket, shown
 from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy, Unknown
 from mailports.record import Record
@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mailports.diagnose.seen import Owner, Seen
     from mailports.model.facts import Endpoint
-    from mailports.model.findings import Finding
+    from mailports.model.findings import Break, Finding
 
 
 class Judged(Record):
@@ -59,12 +59,7 @@ def _where(attempt: Attempt) -> str:
 
 
 def _said(group: list[Judged]) -> list[Evidence]:
-    return [
-        Evidence(
-            one.attempt.text, f"line {one.attempt.line}" if one.attempt.line and not one.attempt.path else "the text"
-        )
-        for one in group[:4]
-    ]
+    return [Evidence(one.attempt.text, _where(one.attempt)) for one in group[:4]]
 
 
 def _published(group: list[Judged], container: Container) -> Finding:
@@ -74,13 +69,16 @@ def _published(group: list[Judged], container: Container) -> Finding:
     claimant, name = _claimant(attempt), f"container {container.name or container.id[:12]}"
     who = claimant.name or "the program"
     number = wanted[0].port
+    verb = "publish" if attempt.call == "publish" else "listen on"
     text = f"Publish {number} of one of them elsewhere, or end the one that isn't needed"
+    if attempt.call != "publish":
+        text = f"Publish {number} of {name} on another address or port, or end whichever isn't needed"
     ways_out = [Remedy(f"change-publish:{number}", "change-publish", text, ways.RULE_EQUALS, who)]
     publishes = [p for p in container.publishes if p.endpoint.port == number]
     return finding(
         "container-publishes-port",
         ERROR,
-        f"{who} can't publish {shown(wanted[0])}: {name} has it",
+        f"{who} can't {verb} {shown(wanted[0])}: {name} has it",
         wanted,
         parties=[Party("publish", name, endpoint=publishes[0].endpoint, container=container.name), claimant],
         evidence=[*_said(group), *(Evidence(f"{name} publishes {shown(p.endpoint)}", p.source) for p in publishes)],
@@ -183,7 +181,7 @@ def _plain(name: str, group: list[Judged]) -> Finding:
     wanted = [one.attempt.endpoint for one in group if one.attempt.endpoint is not None]
     claimant = _claimant(attempt)
     who = claimant.name or "the program"
-    where = shown(wanted[0]) if wanted and wanted[0].port else (wanted[0].address if wanted else "its address")
+    where = shown(wanted[0]) if wanted else attempt.address or "its address"
     summary, remedy = _TOLD[name](who, where, attempt)
     return finding(
         name,
@@ -193,9 +191,15 @@ def _plain(name: str, group: list[Judged]) -> Finding:
         parties=[claimant._replace(role="referrer") if attempt.call == "connect" else claimant],
         evidence=[*_said(group), *(connection(s) for one in group for s in one.sockets[:4] if s.state != "listen")],
         remedies=[remedy],
-        breaks=breaks_of(catalogue_port(wanted[0]), ABSENT) if wanted else (),
+        breaks=_breaks(name, wanted),
         cause=f"{name} {who}",
     )
+
+
+def _breaks(name: str, wanted: list[Endpoint]) -> tuple[Break, ...]:
+    if name == "blocked-upstream":
+        return (OUTBOUND,)
+    return breaks_of(catalogue_port(wanted[0]), ABSENT) if wanted else ()
 
 
 def _missing(who: str, where: str, attempt: Attempt) -> tuple[str, Remedy]:
@@ -219,6 +223,11 @@ def _refused(who: str, where: str, attempt: Attempt) -> tuple[str, Remedy]:
 
 def _stale(who: str, where: str, attempt: Attempt) -> tuple[str, Remedy]:
     del where
+    if (attempt.entry or "").endswith("socket"):
+        path = attempt.path or f"its {attempt.entry}"
+        text = f"See whether {who} runs already; only if it doesn't, remove {path} and start {who}"
+        remedy = Remedy(f"remove-pid-file:{who}", "remove-pid-file", text, ways.RULE_STALE, who)
+        return f"no port conflict: {who} runs already, or left {path} behind", remedy
     path = attempt.path or "the pid file"
     text = f"See whether the pid in {path} is {who}; if it isn't, remove the file and start {who}"
     remedy = Remedy(f"remove-pid-file:{who}", "remove-pid-file", text, ways.RULE_STALE, who)

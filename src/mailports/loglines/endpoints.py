@@ -4,7 +4,7 @@ Spellings: `0.0.0.0:25`, `[::]:25`, `[]:25`, `*:25`, `:25`, `:::25`, `::1.25`, `
 `port 25`, `0.0.0.0 port 25`, `inet:8891@127.0.0.1`, `25/tcp`, `smtp/tcp6`, `tcp://localhost:25`.
 
 Limits: a host name that isn't `localhost` stays as written. What isn't written is not guessed: an address without
-a port has port 0, a port without an address is the wildcard's. Dates, times, pids and places in files are taken out
+a port is no endpoint, a port without an address is the wildcard's. Dates, times, pids and places in files are taken out
 before anything is sought.
 """
 
@@ -81,21 +81,19 @@ def _made(found: re.Match[str], text: str, netns: str) -> Endpoint | None:
 def endpoint_of(
     address: str | None, port: str | None, service: str | None, family: str, protocol: str, netns: str
 ) -> Endpoint | None:
-    """Return an endpoint of its written parts, or None where they name neither an address nor a port."""
+    """Return an endpoint of its written parts, or None where they name no port, or no address that can be."""
     number = port_number(port) if port else None
     if port and number is None:
         if port.isdigit():
             return None
         service = port
     if service:
-        named = [row.number for row in ports_named(service) if row.protocol == protocol] or [port_number(service) or 0]
-        number = named[0]
-    where = None if address is None else canonical(address, family)
-    if where is None and (not number or address is not None):
+        named = [row.number for row in ports_named(service) if row.protocol == protocol]
+        number = named[0] if named else port_number(service)
+    where = (ANY6 if "6" in family else ANY4) if address is None else canonical(address, family)
+    if where is None or not number:
         return None
-    if where is None:
-        where = ANY6 if "6" in family else ANY4
-    return Endpoint(protocol, where, number or 0, None, None, netns)
+    return Endpoint(protocol, where, number, None, None, netns)
 
 
 def canonical(text: str, family: str = "") -> str | None:

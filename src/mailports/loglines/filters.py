@@ -49,6 +49,7 @@ FILTERS: tuple[Row, ...] = (
         form(r"LOCAL: Socket file (?P<path>\S{1,200}) is in use by another"),
         "start",
         NONE,
+        "control socket",
     ),
     Row(
         "rspamd",

@@ -124,7 +124,14 @@ MTAS: tuple[Row, ...] = (
     Row("opensmtpd", "smtpd: bind", form(r"(?:pony express|dispatcher): smtpd: bind: ")),
     Row("opensmtpd", ": listen: ", form(r"(?:pony express|dispatcher): listen: "), entry="listen"),
     Row("opensmtpd", "io_set_blocking", form(r"dispatcher: io_set_blocking:fcntl\(F_GETFL\)"), errno="EAFNOSUPPORT"),
-    Row("opensmtpd", "control socket", form(r"control: control socket already listening"), "start", NONE),
+    Row(
+        "opensmtpd",
+        "control socket",
+        form(r"control: control socket already listening"),
+        "start",
+        NONE,
+        "control socket",
+    ),
     Row("opensmtpd", "mta error", form(r"mta error reason=IO Error: "), "connect"),
     Row(
         "sendmail",

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 
 from mailports.catalogue.programs import program_of
-from mailports.loglines.endpoints import endpoint_in, endpoint_of
+from mailports.loglines.endpoints import canonical, endpoint_in, endpoint_of
 from mailports.loglines.engines import ENGINES
 from mailports.loglines.errnos import BIND, errno_in
 from mailports.loglines.filters import FILTERS
@@ -138,10 +138,13 @@ def _by_row(
     row: Row, found: re.Match[str], said: tuple[str, int, int] | None, text: str, program: str | None, netns: str
 ) -> Attempt:
     groups = {name: value for name, value in found.groupdict().items() if value is not None}
+    address = None
     if row.finds:
         endpoint = endpoint_in(text, said[1] if said else found.end(), netns)
     else:
         endpoint = _of_groups(groups, netns)
+        if endpoint is None and "address" in groups and not groups.get("port"):
+            address = canonical(groups["address"], groups.get("family", ""))
     return Attempt(
         program,
         row.product or _product(program),
@@ -153,6 +156,7 @@ def _by_row(
         path=groups.get("path"),
         line=natural(groups.get("line", "")),
         text=printable(text.strip())[:300],
+        address=address,
     )
 
 

@@ -115,7 +115,8 @@ class Socket(Record):
         endpoint: its local endpoint.
         family: 4 or 6: the socket's family, not the address's (`::ffff:1.2.3.4` is a 6).
         state: `listen`, `bound` (TCP bound, not listening), `unconnected` (UDP), or a TCP state such as
-            `established`, `time-wait`, `fin-wait-2`, `close-wait`, `syn-sent`, `syn-recv`, `last-ack`, `closing`.
+            `established`, `time-wait`, `fin-wait-2`, `close-wait`, `syn-sent`, `syn-recv`, `last-ack`, `closing`;
+            `open` where all that is known is who has the port: not on which address, nor whether it listens.
         peer: the other end of a connection.
         uid: user id of the socket; null where the kernel says 0 for unknown (TIME_WAIT, orphans).
         inode: its inode; 0 where it has none (not accepted yet, TIME_WAIT, orphan).
@@ -364,7 +365,7 @@ class Attempt(Record):
     Attributes:
         program: who tried, as it calls itself: `postfix/master`, `exim`, `docker`.
         product: the catalogue's product; null where it isn't a known one.
-        endpoint: the endpoint that was wanted; null where the text has none. Port 0: it has no port.
+        endpoint: the endpoint that was wanted; null where the text names no port.
         errno: `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`, `EAFNOSUPPORT`, `ECONNREFUSED`, …; empty where none was said.
         call: `bind` (listen included), `connect`, `publish`, or `start` (a pid file, a lock: no socket involved).
         when: when, as the text says; null unknown.
@@ -374,6 +375,7 @@ class Attempt(Record):
         path: a file that the text names for it.
         line: line of that file, or of the text that was read, from 1.
         text: the line itself, cut to 300 characters.
+        address: the address that was wanted, where the text names one without a port.
     """
 
     program: str | None
@@ -388,6 +390,7 @@ class Attempt(Record):
     path: str | None = None
     line: int | None = None
     text: str = ""
+    address: str | None = None
 
 
 class Snapshot(Record):

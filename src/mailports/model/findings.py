@@ -135,6 +135,10 @@ class Finding(Record):
     unknown: tuple[Unknown, ...] = ()
     fingerprint: str = ""
 
+    def concerns(self, endpoint: Endpoint) -> bool:
+        """Whether it is about a listener: by its endpoint, or because that one is in another's way."""
+        return endpoint in self.endpoints or any(p.role == "holder" and p.endpoint == endpoint for p in self.parties)
+
 
 class Diagnosis(Record):
     """What the rules made of a Snapshot: findings, most severe first, and what they couldn't judge."""

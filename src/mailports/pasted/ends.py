@@ -31,7 +31,7 @@ STAR = "*"
 LOCALHOST = "localhost"
 """An end's address where the tool prints that name: the loopback of the row's family."""
 
-LISTEN, UNCONNECTED, BOUND, ESTABLISHED = "listen", "unconnected", "bound", "established"
+LISTEN, UNCONNECTED, BOUND, ESTABLISHED, OPEN = "listen", "unconnected", "bound", "established", "open"
 
 PROBLEMS = 20
 """How many problems of one table are spelled out."""
@@ -52,7 +52,7 @@ _SERVICES = {
     "xmpp-client": 5222, "xmpp-server": 5269, "mdns": 5353, "zeroconf": 5353, "hostmon": 5355, "postgresql": 5432,
     "postgres": 5432, "nrpe": 5666, "amqp": 5672, "x11": 6000, "redis": 6379, "http-alt": 8080, "webcache": 8080,
     "sunwebadmin": 8800, "jetdirect": 9100, "webmin": 10000, "ndmp": 10000, "zabbix-agent": 10050,
-    "zabbix-trapper": 10051, "memcache": 11211,
+    "zabbix-trapper": 10051, "memcache": 11211, "ssl-mail": 465,
 }  # fmt: skip
 """Names of /etc/services that the catalogue of mail ports doesn't have, as Debian and IANA spell them."""
 
@@ -414,6 +414,7 @@ __all__ = [
     "ESTABLISHED",
     "LISTEN",
     "LOCALHOST",
+    "OPEN",
     "STAR",
     "UNCONNECTED",
     "Command",

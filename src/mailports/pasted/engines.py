@@ -6,7 +6,8 @@ Source: docker ps(1) and cli/command/formatter of Docker 20.10 to 26.1, podman-p
 and 2.x; columns stand at least two blanks apart.
 
 Limits: a row that a terminal broke is joined over at most `_WRAPPED` lines; `_SPAN` and `_PUBLISHES` ports are read,
-and more is a problem. SCTP is left out. Only what a table shows is known: no network, no address of the container, and
+and more is a problem. SCTP is left out. Without `-a` the engine shows the running ones, which are all that can hold a
+port. Only what a table shows is known: no network, no address of the container, and
 a port that isn't published is no fact.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 import re
 
 from mailports.model.facts import ALL, ANY4, SOME, Container, Endpoint, Look, Publish, port_number
-from mailports.pasted.ends import canonical, command_before, letters
+from mailports.pasted.ends import canonical, command_before
 from mailports.pasted.found import Found
 
 TYPE_CHECKING = False
@@ -118,8 +119,6 @@ def _asked(lines: Sequence[Line], at: int, *, has_header: bool) -> tuple[str, st
             return tool, command.kind, "its output was filtered"
         if not has_header:
             return tool, command.kind, "rows without their heading"
-        if "a" not in letters(words) and "--all" not in words:
-            return tool, command.kind, None
         return tool, command.kind, None
     header = lines[at].text
     is_podman = has_header and "CONTAINER ID  IMAGE" in header

@@ -5,14 +5,16 @@ macOS and the BSDs), where the table has it.
 
 Source: lsof(8) of 4.95: COMMAND is cut to 9 characters without `+c`, what isn't printable is spelled `\x20`.
 
-Limits: lsof doesn't show v6only, devices or TIME_WAIT; where `-F` leaves out the family a `*` is taken for IPv4.
+Limits: without root lsof shows its user's own processes and nothing of the rest, so a table is whole only where
+root's are in it; otherwise it is `some`. It doesn't show v6only, devices or TIME_WAIT; where `-F` leaves out the
+family a `*` is taken for IPv4.
 """
 
 from __future__ import annotations
 
 import re
 
-from mailports.model.facts import ALL, Holder, Socket, natural
+from mailports.model.facts import ALL, SOME, Holder, Socket, natural
 from mailports.pasted.ends import (
     LISTEN,
     Command,
@@ -40,10 +42,12 @@ _NODE = re.compile(r"(?:(\S+)\s+)?(?:\S+\s+)?(TCP|UDP)\s+(\S+)(?:\s+\(([A-Za-z_0
 _OTHER_ROW = re.compile(
     r"\s*\S+\s+\d{1,10}\s+.*\s(?:unix|REG|DIR|CHR|FIFO|sock|KQUEUE|systm|NPOLICY|a_inode|raw|IPv[46])\b"
 )
+_OF_ROOT = re.compile(r"\s*\S+\s+\d{1,10}\s+(?:\d{1,10}\s+)?root\s")
 _PROCESS = re.compile(r"p\d{1,10}\Z")
 _FIELD = re.compile(r"[a-zA-Z]\S* ?\Z|[cLnG].*")
 _SPELLED = re.compile(r"\\x([0-9a-f]{2})")
 _HOW = "lsof -nP -i (as root)"
+_OWN_ONLY = "no process of root's is in it, so it may show one user's only"
 
 
 class _File(Record):
@@ -63,15 +67,17 @@ def read_lsof(lines: Sequence[Line], at: int, netns: str) -> Found | None:
         return None
     command = command_before(lines, at, "lsof")
     table, shared = Table(netns), Shared()
+    is_root = False
     place = at + (1 if has_header else 0)
     while place < len(lines):
         taken = _take(lines, place, table, shared)
         if taken == 0:
             break
+        is_root = is_root or _OF_ROOT.match(lines[place].text) is not None
         place += taken
-    shared.finish(table, ALL)
+    shared.finish(table, ALL if is_root else SOME)
     kind = command.kind if command else "lsof -i"
-    looks = table.looks(kind, _cover(command), has_header=has_header, how=_HOW)
+    looks = table.looks(kind, _cover(command, is_root=is_root), has_header=has_header, how=_HOW)
     return found_table(kind, place - at, table, looks)
 
 
@@ -141,11 +147,11 @@ def _add(table: Table, shared: Shared, number: int, file: _File, holder: Holder 
     shared.add(table, file.key, Socket(endpoint, family, state, there, inode=inode or 0), holder)
 
 
-def _cover(command: Command | None) -> Cover | None:
-    """Return what a command of lsof asks for."""
+def _cover(command: Command | None, *, is_root: bool) -> Cover | None:
+    """Return what a command of lsof asks for, and whether it could see it."""
     if command is None:
-        return None
-    limit = "the command filters its output" if command.is_filtered else None
+        return None if is_root else Cover(tcp=True, udp=True, listeners=True, limit=_OWN_ONLY)
+    limit = "the command filters its output" if command.is_filtered else None if is_root else _OWN_ONLY
     tcp, udp = True, True
     is_after = False
     for word in command.words:
@@ -184,10 +190,10 @@ def read_lsof_fields(lines: Sequence[Line], at: int, netns: str) -> Found | None
     fields.flush()
     if not fields.has_ends:
         return None
-    fields.shared.finish(fields.table, ALL)
+    fields.shared.finish(fields.table, ALL if fields.is_root else SOME)
     command = command_before(lines, at, "lsof")
     kind = command.kind if command else "lsof -F"
-    cover = _cover(command)
+    cover = _cover(command, is_root=fields.is_root)
     looks = fields.table.looks(kind, cover, has_header=True, how=_HOW)
     return found_table(kind, place - at, fields.table, looks)
 
@@ -197,6 +203,7 @@ class _Fields:
         self.table = Table(netns)
         self.shared = Shared()
         self.has_ends = False
+        self.is_root = False
         self.pid = 0
         self.comm: str | None = None
         self.uid: int | None = None
@@ -212,6 +219,9 @@ class _Fields:
             self.comm = value or None
         elif letter == "u":
             self.uid = natural(value)
+            self.is_root = self.is_root or self.uid == 0
+        elif letter == "L":
+            self.is_root = self.is_root or value == "root"
         elif letter == "f":
             self.flush()
             self.file["f"] = value

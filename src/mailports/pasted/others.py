@@ -3,7 +3,7 @@
 Source: fuser(1) of psmisc 23 (names go to standard error, bare pids to standard output); sockstat(1) of FreeBSD.
 
 Limits: fuser names a local port, not an address, and its processes may hold connections rather than the listener:
-the endpoint is given as the wildcard, with a problem that says so. Rows of sockstat with one endpoint are one
+the state is `open`, the address the wildcard, with a problem that says so. Rows of sockstat with one endpoint are one
 socket: it shows nothing that would tell two apart.
 """
 
@@ -13,8 +13,7 @@ import re
 
 from mailports.model.facts import ALL, ANY4, ANY6, SOME, Endpoint, Holder, Look, Socket, natural
 from mailports.pasted.ends import (
-    LISTEN,
-    UNCONNECTED,
+    OPEN,
     Command,
     Cover,
     Shared,
@@ -108,9 +107,8 @@ def _add_fuser(table: Table, shared: Shared, place: tuple[str, int], rest: str, 
         holders += [Holder(int(match[1])) for match in matches if match]
     protocol, port = place
     endpoint = Endpoint(protocol, ANY6 if family == 6 else ANY4, port, None, None, table.netns)
-    state = LISTEN if protocol == "tcp" else UNCONNECTED
     for holder in holders:
-        shared.add(table, place, Socket(endpoint, family, state), holder)
+        shared.add(table, place, Socket(endpoint, family, OPEN), holder)
 
 
 def read_sockstat(lines: Sequence[Line], at: int, netns: str) -> Found | None:

@@ -316,9 +316,6 @@ def _match_words(word: str, after: list[str], extra: list[str]) -> int:
     return taken
 
 
-_ALIASES = {"smtps": 465, "ssmtp": 465, "urd": 465, "imap2": 143, "ssl-mail": 465}
-
-
 def _numbers(text: str) -> str:
     """Return ports with names of services turned into numbers."""
     return ",".join(":".join(_number_of(port) for port in part.split(":")) for part in text.split(",")[:64])
@@ -327,7 +324,7 @@ def _numbers(text: str) -> str:
 def _number_of(port: str) -> str:
     if not port or port.isdigit():
         return port
-    return str(_ALIASES.get(port) or service_port(port) or port)
+    return str(service_port(port) or port)
 
 
 # What iptables' listings have in common

@@ -210,9 +210,7 @@ def read_ifconfig(lines: Sequence[Line], at: int, netns: str) -> Found | None:
 
 
 def _mask(rest: str) -> str | None:
-    found = re.search(
-        r"(?:netmask|Mask:|prefixlen|Maske:|Masque:|Másc:)\s*(0x[0-9a-f]{8}|[\d.]{7,15}|\d{1,3})(?!\S)", rest
-    )
+    found = _MASK.search(rest)
     if found is None:
         return None
     text = found[1]

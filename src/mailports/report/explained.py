@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mailports.diagnose.questions import is_open
 from mailports.report.diagnostic import render_finding
 from mailports.report.style import Style, counted, wrapped
 
@@ -54,9 +55,6 @@ def first_line(snapshot: Snapshot, recognised: Sequence[tuple[str, int, int]], d
         return summary if summary.startswith("no port conflict") else f"no port conflict: {summary}"
     if not recognised:
         return "nothing in this text says anything about ports: paste the error line, or a table of listeners"
-    asked = any(u.hides and u.endpoint is not None for u in diagnosis.unknown) or any(
-        a.errno == "EADDRINUSE" for a in snapshot.attempts
-    )
-    if asked:
+    if is_open(snapshot):
         return "not enough to tell: an error line, and not what is in the way"
     return "nothing wrong is seen here"

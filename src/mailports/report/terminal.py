@@ -44,7 +44,7 @@ def _hints(diagnosis: Diagnosis) -> list[str]:
     if not diagnosis.findings:
         return []
     e = diagnosis.findings[0].endpoint
-    if e is None or e.port == 0:
+    if e is None:
         return ["the whole of it: mailports audit"]
     port = f"udp/{e.port}" if e.protocol == "udp" else str(e.port)
     netns = f" --netns {e.netns.partition(':')[2] or e.netns}" if e.netns not in (HERE, None) else ""
@@ -174,7 +174,7 @@ def _cut(text: str, width: int, style: Style) -> str:
 
 
 def _worst(row: _Row, diagnosis: Diagnosis) -> str | None:
-    severities = [f.severity for f in diagnosis.findings if any(e in f.endpoints for e in row.endpoints)]
+    severities = [f.severity for f in diagnosis.findings if any(f.concerns(e) for e in row.endpoints)]
     return max(severities, key=_RANK.__getitem__, default=None)
 
 
