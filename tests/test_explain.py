@@ -120,14 +120,14 @@ def test_what_failed_is_never_called_fine(line: str) -> None:
     diagnosis = diagnose(reading.snapshot)
     assert len(reading.snapshot.attempts) == 1
     assert diagnosis.findings == ()
-    assert first_line(reading.snapshot, [("a line", 1, 1)], diagnosis).startswith("not enough to tell")
+    assert first_line(reading.snapshot, reading.recognised, diagnosis).startswith("not enough to tell")
 
 
 def test_what_serves_again_is_fine() -> None:
     """Refused then, listened on now."""
     reading = read_text(REFUSED + HEAD + 'LISTEN 0 9 127.0.0.1:10024 0.0.0.0:* users:(("amavisd",pid=8,fd=4))\n')
     diagnosis = diagnose(reading.snapshot)
-    assert first_line(reading.snapshot, [("a line", 1, 1)], diagnosis) == "nothing wrong is seen here"
+    assert first_line(reading.snapshot, reading.recognised, diagnosis) == "nothing wrong is seen here"
 
 
 def test_a_pid_without_a_name_accuses_nobody() -> None:
@@ -154,6 +154,17 @@ def test_lsof_without_root_shows_one_users_sockets(user: str, found: list[str]) 
     heading = "COMMAND  PID USER   FD   TYPE DEVICE SIZE/OFF NODE NAME\n"
     row = f"node    1234 {user}    21u  IPv4  33333      0t0  TCP 127.0.0.1:3000 (LISTEN)\n"
     assert names("$ lsof -nP -iTCP -sTCP:LISTEN\n" + heading + row + "$ tail mail.log\n" + REFUSED) == found
+
+
+def test_a_container_is_what_its_tables_say_together() -> None:
+    """A Compose file says what shall run; `docker ps` what does, whichever comes first."""
+    compose = 'services:\n  mail:\n    ports:\n      - "25:25"\n\n'
+    heading = "CONTAINER ID   IMAGE    COMMAND   CREATED       STATUS       PORTS                NAMES\n"
+    row = 'f00dfeed0123   mail:1   "run"     2 hours ago   Up 2 hours   0.0.0.0:25->25/tcp   mail\n'
+    for text in (compose + heading + row, heading + row + "\n" + compose):
+        (container,) = read_text(text).snapshot.containers
+        assert (container.id, container.state) == ("f00dfeed0123", "running")
+        assert [p.source for p in container.publishes] == ["docker ps"]
 
 
 def test_a_blocked_way_out_breaks_the_mail_that_is_sent() -> None:
@@ -243,6 +254,25 @@ def test_the_command(tmp_path: Path) -> None:
     Draft202012Validator(json_schema("explain")).validate(document)
     assert document["schema"] == "mailports.findings/1"
     assert document["recognised"][0] == {"first_line": 1, "last_line": 1, "as": "postfix error line"}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        json.dumps({"MESSAGE": "fatal: bind 0.0.0.0 port 25: Address already in use", "_HOSTNAME": "mx"}).encode(),
+        b"caf\xe9\n" + BIND.encode(),
+    ],
+)
+def test_from_takes_whatever_explain_reads(tmp_path: Path, raw: bytes) -> None:
+    """The journal's JSON, and text that isn't UTF-8."""
+    paste = tmp_path / "paste.txt"
+    paste.write_bytes(raw)
+    argv = [sys.executable, "-m", "mailports", "audit", "--from", str(paste)]
+    done = subprocess.run(
+        argv, capture_output=True, text=True, env={"PYTHONPATH": str(SOURCES)}, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (3, "")
+    assert "who holds 0.0.0.0:25" in done.stdout
 
 
 @pytest.mark.parametrize(("verb", "says"), [("status", "127.0.0.1"), ("audit", "port-held"), ("why", "exim4 812")])

@@ -91,7 +91,7 @@ def wrongs(name: str) -> list[str]:
     commands = next_commands(reading.snapshot, diagnosis)
     said += [f"{part!r} isn't offered: {commands}" for part in expect["next"] if not any(part in c for c in commands)]
     if expect["first_line"]:
-        line = first_line(reading.snapshot, [tuple(r) for r in reading.recognised], diagnosis)
+        line = first_line(reading.snapshot, reading.recognised, diagnosis)
         if expect["first_line"] not in line:
             said.append(f"the first line is {line!r}")
     return said

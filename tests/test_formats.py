@@ -29,6 +29,7 @@ from mailports.formats.documents import (
 from mailports.formats.shape import encode
 from mailports.model import facts
 from mailports.model.facts import Endpoint, Holder, Look, Namespace, Setting, Snapshot, Socket
+from mailports.model.readings import Recognised
 from mailports.model.stories import Question
 
 bounded = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -88,7 +89,9 @@ def documents(snapshot: Snapshot) -> dict[str, str]:
     return {
         "status": to_json(status_document(snapshot, overview, diagnosis)),
         "findings": to_json(findings_document(snapshot, diagnosis)),
-        "explain": to_json(explain_document(snapshot, diagnosis, [("ss -tlnp", 1, 4)], ("docker ps",), ("a problem",))),
+        "explain": to_json(
+            explain_document(snapshot, diagnosis, (Recognised("ss -tlnp", 1, 4),), ("docker ps",), ("a problem",))
+        ),
         "why": to_json(why_document(snapshot, (tell(snapshot, Question("25", "tcp", 25)),))),
         "snapshot": snapshot_to_json(snapshot),
     }

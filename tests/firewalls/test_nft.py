@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -338,14 +337,11 @@ def test_loops_and_lost_chains_are_problems() -> None:
 
 
 def test_too_many_paths_end_with_a_problem() -> None:
-    """Chains that double the paths at each step are followed for a bounded time, and that is said."""
+    """Chains that double the paths at each step (2^29 of them here) are followed so far, and that is said."""
     chains = [plain(f"c{i}") for i in range(30)]
     jumps = [rule({"jump": {"target": f"c{i + 1}"}}, chain=f"c{i}") for i in range(29) for _ in range(2)]
     text = dump(base(), *chains, rule({"jump": {"target": "c0"}}), *jumps)
-    begun = time.monotonic()
-    reading = read_ruleset(text, None)
-    assert reading.problems == ("inet t: too much to follow; the rest is unread",)
-    assert time.monotonic() - begun < 30
+    assert read_ruleset(text, None).problems == ("inet t: too much to follow; the rest is unread",)
 
 
 def test_the_policy_ends_the_run_of_its_chain() -> None:

@@ -438,9 +438,11 @@ def tproxy(here: Stage) -> None:
     nft(f"table inet mangle {{ chain pre {{ type filter hook prerouting priority mangle; {rule} }} }}")(here)
 
 
-def taken(endpoints: tuple[str, ...], entry: str, source: str, *, severity: str = "error") -> Expected:
+def taken(
+    endpoints: tuple[str, ...], entry: str, source: str, *, severity: str = "error", receiver: str | None = None
+) -> Expected:
     """Exim's traffic goes to another."""
-    parties = (("redirect", entry), ("holder", "exim4"))
+    parties = (("redirect", entry), ("holder", "exim4"), *((("receiver", receiver),) if receiver else ()))
     return Expected("redirected-port", severity, endpoints, parties, (None, None), frozenset({source, "sock_diag"}))
 
 
@@ -468,7 +470,7 @@ REDIRECTING: dict[str, Scene] = {
             iptables("-t nat -A PREROUTING -p tcp --dport 25 -j REDIRECT --to-ports 2525"),
             *(answers("10.9.0.1", 25, "haproxy"), answers_here("127.0.0.1", 25, "exim4")),
         ),
-        (taken(("0.0.0.0:25",), "redirect rule in *", "nft"),),
+        (taken(("0.0.0.0:25",), "redirect rule in *", "nft", receiver="haproxy"),),
     ),
     "redirected-port-by-legacy-iptables": Scene(
         both(
@@ -476,21 +478,21 @@ REDIRECTING: dict[str, Scene] = {
             iptables("-t nat -A PREROUTING -p tcp --dport 25 -j REDIRECT --to-ports 2525", program="iptables-legacy"),
             answers("10.9.0.1", 25, "haproxy"),
         ),
-        (taken(("0.0.0.0:25",), "redirect rule in *", "iptables-legacy"),),
+        (taken(("0.0.0.0:25",), "redirect rule in *", "iptables-legacy", receiver="haproxy"),),
     ),
     "redirected-port-by-tproxy": Scene(
         both(
             *(wire, tproxy, serve("exim4", MX), serve("haproxy", PROXY._replace(transparent=True))),
             answers("10.9.0.1", 25, "haproxy"),
         ),
-        (taken(("0.0.0.0:25",), "tproxy rule in *", "nft"),),
+        (taken(("0.0.0.0:25",), "tproxy rule in *", "nft", receiver="haproxy"),),
     ),
     "redirected-port-of-a-dual-stack-listener": Scene(
         both(
             *(wire, serve("exim4", At("::", 25, v6only=False)), serve("haproxy", At("::", 2525, v6only=False))),
             *(prerouting("tcp dport 25 redirect to :2525"), answers("2001:db8:9::1", 25, "haproxy")),
         ),
-        (taken((":::25",), "redirect rule in *", "nft"),),
+        (taken((":::25",), "redirect rule in *", "nft", receiver="haproxy"),),
     ),
     "redirected-port-to-nobody": Scene(
         both(

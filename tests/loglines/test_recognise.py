@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from time import perf_counter
 from typing import Any
 
 import pytest
@@ -129,11 +128,8 @@ def test_any_text_gives_an_attempt_or_none(text: str) -> None:
     "piece",
     ["a", ":", "1.", "/x.", "127.0.0.1:25 ", "bind(", "[::", "port 25 ", "Error: bind(", "pid file ", "a.b-"],
 )
-def test_a_long_line_is_bounded(piece: str) -> None:
-    line = (piece * 4000)[:3970] + " bind: Address already in use"
-    spent = []
-    for _ in range(5):
-        begun = perf_counter()
-        read_line(line, None, "here")
-        spent.append(perf_counter() - begun)
-    assert min(spent) < 0.015  # 3 to 5 ms where the machine is idle
+def test_a_long_line_is_read(piece: str) -> None:
+    """Up to its 4,000th character; what that costs is measured in benchmarks/pasted_text.py."""
+    attempt = read_line((piece * 4000)[:3970] + " bind: Address already in use", None, "here")
+    assert attempt is not None
+    assert attempt.errno == USE

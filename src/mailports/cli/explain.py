@@ -10,13 +10,12 @@ from mailports.diagnose.questions import next_commands
 from mailports.diagnose.rules import diagnose
 from mailports.faults import InputError
 from mailports.model.facts import printable
+from mailports.pasted.assembly import read_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
-
-    from mailports.pasted.assembly import Reading
 
 CHUNK_BYTES = 1 << 20
 REDACT_BYTES = 16 << 20
@@ -35,21 +34,19 @@ def run(argv: list[str]) -> int:
         if options.json:
             parser.error("--redact prints a text: leave out --json")
         return _redact(options.files)
-    reading = _read(options.files)
+    reading = read_bytes(_chunks(options.files))
     diagnosis = diagnose(reading.snapshot)
     commands = next_commands(reading.snapshot, diagnosis)
     if options.json:
         from mailports.formats.documents import explain_document, to_json
 
-        recognised = [(r.kind, r.first_line, r.last_line) for r in reading.recognised]
-        document = explain_document(reading.snapshot, diagnosis, recognised, commands, reading.problems)
+        document = explain_document(reading.snapshot, diagnosis, reading.recognised, commands, reading.problems)
         show([to_json(document).rstrip("\n")])
     else:
         from mailports.report.explained import render_explained
 
-        recognised = [(r.kind, r.first_line, r.last_line) for r in reading.recognised]
         style = style_of(sys.stdout, options.color)
-        show(render_explained(reading.snapshot, recognised, reading.problems, diagnosis, commands, style))
+        show(render_explained(reading.snapshot, reading.recognised, reading.problems, diagnosis, commands, style))
     return exit_status(diagnosis, options.fail_on)
 
 
@@ -63,16 +60,6 @@ def _redact(files: list[str]) -> int:
             raise InputError(f"--redact reads up to {REDACT_BYTES >> 20} MiB: give it the part that you want to share")
     show([redact(text.decode("utf-8", "replace")).rstrip("\n")])
     return 0
-
-
-def _read(files: list[str]) -> Reading:
-    from mailports.loglines.recognise import may_matter
-    from mailports.pasted.assembly import read_lines
-    from mailports.pasted.lines import read_stream
-
-    lines, bounds = read_stream(_chunks(files), may_matter)
-    reading = read_lines(lines)
-    return reading._replace(problems=(*reading.problems, *bounds.said()))
 
 
 def _chunks(files: list[str]) -> Iterator[bytes]:

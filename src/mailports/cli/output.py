@@ -54,21 +54,21 @@ def _read(source: str) -> Snapshot:
     if len(raw) > SNAPSHOT_BYTES:
         raise InputError(f"larger than {SNAPSHOT_BYTES >> 20} MiB", path=name)
     try:
-        text = raw.decode("utf-8")
-        return _pasted(text) or snapshot_from_json(text)
-    except UnicodeDecodeError as error:
-        raise InputError(f"expected UTF-8 text: byte {error.start} isn't", path=name) from error
-    except FormatError as error:
+        return snapshot_from_json(raw.decode("utf-8"))
+    except (UnicodeDecodeError, FormatError) as error:
+        pasted = None if b'"mailports.' in raw[:4096] else _pasted(raw)
+        if pasted is not None:
+            return pasted
+        if isinstance(error, UnicodeDecodeError):
+            raise InputError(f"expected UTF-8 text: byte {error.start} isn't", path=name) from error
         raise InputError(str(error), path=printable(name), line=error.line, column=error.column) from error
 
 
-def _pasted(text: str) -> Snapshot | None:
-    """The Snapshot that a pasted text is, if anything in it is recognised; None for JSON, and for anything else."""
-    if text.lstrip()[:1] in ("{", ""):
-        return None
-    from mailports.pasted.assembly import read_text
+def _pasted(raw: bytes) -> Snapshot | None:
+    """The Snapshot that a pasted text is, if anything in it is recognised; read as `explain` reads it."""
+    from mailports.pasted.assembly import read_bytes
 
-    reading = read_text(text)
+    reading = read_bytes([raw])
     return reading.snapshot if reading.recognised else None
 
 

@@ -9,12 +9,12 @@ from mailports.formats.shape import ShapeError, decode, encode, schema
 from mailports.model.facts import Look, Namespace, Snapshot, printable
 from mailports.model.findings import Diagnosis, Finding, Unknown
 from mailports.model.overview import Listener, Overview
+from mailports.model.readings import Recognised
 from mailports.model.stories import Story
 from mailports.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
 
@@ -68,14 +68,6 @@ class Findings(Record):
     unknown: tuple[Unknown, ...]
 
 
-class RecognisedLines(Record):
-    """Which lines of a text were taken for what: `as`, and the first and last line."""
-
-    kind: str
-    first_line: int
-    last_line: int
-
-
 class Explained(Record):
     """What `mailports explain --json` prints: a findings document, with how the text was read.
 
@@ -99,7 +91,7 @@ class Explained(Record):
     namespaces: tuple[Namespace, ...]
     findings: tuple[Finding, ...]
     unknown: tuple[Unknown, ...]
-    recognised: tuple[RecognisedLines, ...]
+    recognised: tuple[Recognised, ...]
     next: tuple[str, ...]
     problems: tuple[str, ...]
 
@@ -180,17 +172,15 @@ def findings_document(snapshot: Snapshot, diagnosis: Diagnosis) -> Findings:
 def explain_document(
     snapshot: Snapshot,
     diagnosis: Diagnosis,
-    recognised: Iterable[tuple[str, int, int]],
+    recognised: tuple[Recognised, ...],
     commands: tuple[str, ...],
     problems: tuple[str, ...],
 ) -> dict[str, Any]:
     """Return the document of `explain`, as JSON values: `as` is no name that a noun's field could have."""
-    lines = tuple(RecognisedLines(*one) for one in recognised)
-    value = encode(Explained(*findings_document(snapshot, diagnosis), lines, commands, problems))
+    value: dict[str, Any] = encode(Explained(*findings_document(snapshot, diagnosis), recognised, commands, problems))
     for one in value["recognised"]:
         one["as"] = one.pop("kind")
-    result: dict[str, Any] = value
-    return result
+    return value
 
 
 def why_document(snapshot: Snapshot, stories: tuple[Story, ...]) -> Why:
@@ -265,10 +255,10 @@ def json_schema(kind: str) -> dict[str, Any]:
     name, noun = KINDS[kind]
     definitions: dict[str, Any] = {}
     body = schema(noun, definitions)
-    for noun_schema in (definitions.get("RecognisedLines", {}),):
-        if noun_schema:
-            noun_schema["properties"]["as"] = noun_schema["properties"].pop("kind")
-            noun_schema["required"][0] = "as"
+    if "Recognised" in definitions:
+        renamed = definitions["Recognised"]
+        renamed["properties"]["as"] = renamed["properties"].pop("kind")
+        renamed["required"][renamed["required"].index("kind")] = "as"
     body["properties"] = {**body["properties"], "schema": {"const": name}}
     body["required"] = list(dict.fromkeys(["schema", *body["required"]]))
     return {

@@ -259,7 +259,7 @@ class Redirect(Record):
         to_address: where to; null: the host itself.
         to_ports: first and last port; null where the port stays.
         when: what else the rule asks for, as text (`iifname != "docker0"`, `skuid 1000`); null: nothing.
-        backend: `nft` or `iptables-legacy`.
+        backend: `nft` or `iptables-legacy`; `iptables` where a pasted listing doesn't say which.
         place: family, table and chain, and the handle or position: `ip nat DOCKER handle 12`.
         text: the rule, near to how its tool prints it.
     """
@@ -293,7 +293,7 @@ class Gate(Record):
         addresses: destination addresses or networks that it must match; empty: every one.
         when: what else the rule asks for, as text; null: nothing, so it decides for every packet that gets there.
         is_policy: whether it is a base chain's policy.
-        backend: `nft` or `iptables-legacy`.
+        backend: `nft` or `iptables-legacy`; `iptables` where a pasted listing doesn't say which.
         place: family, table, chain, and handle or position.
         text: the rule, near to how its tool prints it.
     """

@@ -9,16 +9,17 @@ pasted without their names is judged as one.
 
 from __future__ import annotations
 
-from mailports.loglines.recognise import read_line
+from mailports.loglines.recognise import may_matter, read_line
 from mailports.model.facts import ALL, NONE, SOME, Look, Namespace, Snapshot, Socket
+from mailports.model.readings import Recognised
 from mailports.pasted import compose, engines, lsof, netstat, others, rules, settings, ss, systemd
-from mailports.pasted.lines import undress
+from mailports.pasted.lines import read_stream, undress
 from mailports.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Optional
+    from typing import Any, Optional
 
     from mailports.model.facts import Attempt, Container, Unit
     from mailports.pasted.found import Found, Line
@@ -44,20 +45,6 @@ _ORDER = (NONE, SOME, ALL)
 _RANK = {extent: rank for rank, extent in enumerate(_ORDER)}
 
 
-class Recognised(Record):
-    """Which lines were taken for what.
-
-    Attributes:
-        kind: what they are: `ss -tlnp`, `Postfix log`, …
-        first_line: the first of them, from 1.
-        last_line: the last of them.
-    """
-
-    kind: str
-    first_line: int
-    last_line: int
-
-
 class Reading(Record):
     """What a text was read as.
 
@@ -65,18 +52,23 @@ class Reading(Record):
         snapshot: the facts in it.
         recognised: which lines were taken for what, in the text's order.
         problems: what couldn't be read.
-        lines: how many lines the text has.
     """
 
     snapshot: Snapshot
     recognised: tuple[Recognised, ...]
     problems: tuple[str, ...]
-    lines: int
 
 
 def read_text(text: str) -> Reading:
     """Return what a pasted text says, as a Snapshot. Never raises."""
     return read_lines(list(undress(text)))
+
+
+def read_bytes(chunks: Iterable[bytes]) -> Reading:
+    """Return what a stream of text says, as a Snapshot, and how far it was read. Never raises; memory is bounded."""
+    lines, bounds = read_stream(chunks, may_matter)
+    reading = read_lines(lines)
+    return reading._replace(problems=(*reading.problems, *bounds.said()))
 
 
 def read_lines(lines: Sequence[Line]) -> Reading:
@@ -91,7 +83,7 @@ def read_lines(lines: Sequence[Line]) -> Reading:
         if not taken and not line.is_command:
             assembly.take_line(line)
         at += max(1, taken)
-    return assembly.reading(lines[-1].number if lines else 0)
+    return assembly.reading()
 
 
 class _Assembly:
@@ -162,7 +154,7 @@ class _Assembly:
             return self._hosts.setdefault(dress.host, f"name:{dress.host}")
         return self._command
 
-    def reading(self, count: int) -> Reading:
+    def reading(self) -> Reading:
         """Join everything into a Snapshot."""
         sockets = _joined([found.sockets for found in self._found])
         looks = _looks([look for found in self._found for look in found.looks], self._labels)
@@ -185,7 +177,7 @@ class _Assembly:
             (*(a for found in self._found for a in found.attempts), *self._attempts),
         )
         problems = tuple(p for found in self._found for p in found.problems)
-        return Reading(snapshot, tuple(self._recognised), problems, count)
+        return Reading(snapshot, tuple(self._recognised), problems)
 
 
 def _joined(tables: Iterable[tuple[Socket, ...]]) -> list[Socket]:
@@ -235,11 +227,7 @@ def _units(found: Iterable[Found]) -> tuple[Unit, ...]:
     for one in found:
         for unit in one.units:
             known = units.get(unit.name)
-            if known is None:
-                units[unit.name] = unit
-            else:
-                more = {k: v for k, v in unit._asdict().items() if v and not getattr(known, k)}
-                units[unit.name] = known._replace(**more)
+            units[unit.name] = unit if known is None else known._replace(**_more(known, unit))
     return tuple(units.values())
 
 
@@ -247,5 +235,18 @@ def _containers(found: Iterable[Found]) -> tuple[Container, ...]:
     containers: dict[str, Container] = {}
     for one in found:
         for container in one.containers:
-            containers.setdefault(container.name or container.id, container)
+            key = container.name or container.id
+            known = containers.get(key)
+            containers[key] = container if known is None else _both(known, container)
     return tuple(containers.values())
+
+
+def _both(known: Container, other: Container) -> Container:
+    """One container of two tables; one whose state is known counts more than a file that says what shall run."""
+    first, second = (known, other) if known.state or not other.state else (other, known)
+    return first._replace(**_more(first, second))
+
+
+def _more(first: Container | Unit, second: Container | Unit) -> dict[str, Any]:
+    """What a second table knows of the same thing, and the first doesn't."""
+    return {key: value for key, value in second._asdict().items() if value and not getattr(first, key)}

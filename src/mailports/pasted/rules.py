@@ -43,6 +43,10 @@ _NAT_TARGETS = re.compile(r"(?:-j |\s|^)(?:DNAT|REDIRECT|MASQUERADE|SNAT)\b")
 _TOOLS = ("iptables", "ip6tables", "iptables-save", "ip6tables-save", "iptables-nft", "iptables-legacy")
 
 
+_EITHER = "iptables"
+"""The back end of rules whose text doesn't say which it is."""
+
+
 # iptables-save
 
 
@@ -67,7 +71,13 @@ def read_save(lines: Sequence[Line], at: int, netns: str) -> Found | None:
     texts = [line.text.strip() for line in lines[at:end]]
     command = _command(lines, at)
     family = _family(texts, command, generated[1] if generated else "")
-    backend = "nft" if generated is not None and generated[3] == "nf_tables" else "iptables-legacy"
+    backend = (
+        "nft"
+        if generated is not None and generated[3] == "nf_tables"
+        else "iptables-legacy"
+        if generated is not None
+        else _EITHER
+    )
     kind = "ip6tables-save" if family == 6 else "iptables-save"
     is_whole = texts[-1].startswith("# Completed") and generated is not None
     why = None if is_whole else "part of a listing"
@@ -105,7 +115,7 @@ def read_listed_rules(lines: Sequence[Line], at: int, netns: str) -> Found | Non
             saved.append(f":{words[1]} -")
         else:
             saved.append(line)
-    reading = read_save_text("\n".join((*saved, "COMMIT")), netns, family, "iptables-legacy")
+    reading = read_save_text("\n".join((*saved, "COMMIT")), netns, family, _EITHER)
     kind = f"{'ip6tables' if family == 6 else 'iptables'} -S"
     return _found(kind, until - at, _without_made_up(reading, saved), netns, "it shows one table", family)
 
@@ -142,7 +152,7 @@ def read_listing(lines: Sequence[Line], at: int, netns: str) -> Found | None:
     table = _table([*saved, *texts], command)
     family = _family(texts, command, "")
     whole = "\n".join((f"*{table}", *saved, "COMMIT"))
-    reading = read_save_text(whole, netns, family, "iptables-legacy")
+    reading = read_save_text(whole, netns, family, _EITHER)
     kind = command.kind if command is not None else f"{'ip6tables' if family == 6 else 'iptables'} -L"
     return _found(kind, end - at, _without_made_up(reading, saved), netns, "it shows one table", family)
 

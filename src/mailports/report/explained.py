@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
     from mailports.model.facts import Snapshot
     from mailports.model.findings import Diagnosis
+    from mailports.model.readings import Recognised
 
 
 def render_explained(
     snapshot: Snapshot,
-    recognised: Sequence[tuple[str, int, int]],
+    recognised: Sequence[Recognised],
     problems: Sequence[str],
     diagnosis: Diagnosis,
     commands: Sequence[str],
@@ -33,7 +34,7 @@ def render_explained(
             lines.append(style.paint(f"  read      {where}: {kind}", "dim"))
         if len(recognised) > 20:
             lines.append(style.paint(f"  read      and {len(recognised) - 20} more", "dim"))
-    lines += [style.paint(wrapped(f"  left out  {p}", style.width, " " * 12), "dim") for p in problems[:5]]
+    lines += [style.paint("  " + wrapped(f"left out  {p}", style.width - 2, " " * 12), "dim") for p in problems[:5]]
     open_questions = [u for f in diagnosis.findings for u in f.unknown] + list(diagnosis.unknown)
     if open_questions and commands:
         lines.append("")
@@ -44,7 +45,7 @@ def render_explained(
     return lines
 
 
-def first_line(snapshot: Snapshot, recognised: Sequence[tuple[str, int, int]], diagnosis: Diagnosis) -> str:
+def first_line(snapshot: Snapshot, recognised: Sequence[Recognised], diagnosis: Diagnosis) -> str:
     """Return the answer in one line: a conflict, no conflict but this, nothing wrong, or not enough to tell."""
     conflicts = [f for f in diagnosis.findings if f.is_conflict]
     if conflicts:
