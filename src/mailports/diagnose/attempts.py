@@ -1,7 +1,7 @@
 """Rules about what was tried and failed: an error line, joined to whoever is in the way. Pure.
 
 The errno decides, then the facts, and never the words around them: of the stories that say "in use" only one in
-three is two programs that want one port. Each attempt is judged once (`judged`); the rule of each name then
+three is two programs that want one port. Each attempt is judged once (`failures`); the rule of each name then
 yields those that it is the name of.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from mailports.bind import overlaps
 from mailports.diagnose.seen import is_loopback, program_of_holder
-from mailports.diagnose.told import Judged, tell_attempts
 from mailports.model.facts import shown
 from mailports.model.findings import Unknown
+from mailports.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,25 @@ if TYPE_CHECKING:
     from mailports.diagnose.seen import Seen
     from mailports.model.facts import Attempt, Container, Endpoint, Socket
     from mailports.model.findings import Finding
+
+
+class Failure(Record):
+    """An attempt and what is the matter: a finding's name, and the sockets that are in the way.
+
+    Attributes:
+        attempt: what was tried.
+        name: the finding's name; null where more must be known.
+        sockets: who is in the way.
+        unknown: what must be known.
+        container: the container whose published port is in the way, where only its engine says so.
+    """
+
+    attempt: Attempt
+    name: str | None
+    sockets: tuple[Socket, ...] = ()
+    unknown: Unknown | None = None
+    container: Container | None = None
+
 
 IN_USE = ("EADDRINUSE",)
 _BY_ERRNO = {
@@ -49,7 +68,7 @@ def port_held(seen: Seen) -> Iterator[Finding | Unknown]:
         bind(2), listen(2); RFC 5321 5.1.
     """
     yield from attempted(seen, "port-held")
-    for one in judged(seen):
+    for one in failures(seen):
         if one.unknown is not None:
             yield one.unknown
 
@@ -228,8 +247,8 @@ def blocked_upstream(seen: Seen) -> Iterator[Finding | Unknown]:
 
 def attempted(seen: Seen, name: str) -> Iterator[Finding]:
     """Yield the findings of one name that attempts show; one for all attempts of one program at one port."""
-    causes: dict[tuple[object, ...], list[Judged]] = {}
-    for one in judged(seen):
+    causes: dict[tuple[object, ...], list[Failure]] = {}
+    for one in failures(seen):
         if one.name == name:
             e = one.attempt.endpoint
             who = one.attempt.product or one.attempt.program
@@ -237,34 +256,36 @@ def attempted(seen: Seen, name: str) -> Iterator[Finding]:
             where = (e.netns, e.port) if e and name != "address-missing" else None
             key = (who, where, one.attempt.errno, one.attempt.container)
             causes.setdefault(key, []).append(one)
+    if causes:  # a live host has none: what words them needn't be loaded
+        from mailports.diagnose.told import tell_attempts
     for group in causes.values():
         yield tell_attempts(seen, name, group)
 
 
-def judged(seen: Seen) -> list[Judged]:
+def failures(seen: Seen) -> list[Failure]:
     """Return every attempt with what is the matter."""
     return seen.once(_judge_all)
 
 
-def _judge_all(seen: Seen) -> list[Judged]:
+def _judge_all(seen: Seen) -> list[Failure]:
     return [_judge(seen, attempt) for attempt in seen.snapshot.attempts]
 
 
-def _judge(seen: Seen, attempt: Attempt) -> Judged:
+def _judge(seen: Seen, attempt: Attempt) -> Failure:
     e = attempt.endpoint
     if attempt.call == "start":
         name = "address-pool-clash" if attempt.entry in ("pool", "address") else "stale-pid-file"
-        return Judged(attempt, name)
+        return Failure(attempt, name)
     if attempt.call == "connect":
         return _judge_connect(seen, attempt)
     if attempt.call == "publish" and not attempt.errno:
-        return Judged(attempt, "misread-port")
+        return Failure(attempt, "misread-port")
     return _judge_bind(seen, attempt, e)
 
 
-def _judge_bind(seen: Seen, attempt: Attempt, e: Endpoint | None) -> Judged:
+def _judge_bind(seen: Seen, attempt: Attempt, e: Endpoint | None) -> Failure:
     if attempt.errno in _BY_ERRNO:
-        return Judged(attempt, _BY_ERRNO[attempt.errno])
+        return Failure(attempt, _BY_ERRNO[attempt.errno])
     if attempt.errno not in IN_USE:
         what = f"why {_who(attempt)} couldn't bind {shown(e) if e else 'its port'}"
         return _open(attempt, what, "the line names no errno of bind or listen", None, "port-held", e)
@@ -281,26 +302,26 @@ def _who(attempt: Attempt) -> str:
 
 def _open(
     attempt: Attempt, what: str, why: str, how: str | None, hides: str, endpoint: Endpoint | None = None
-) -> Judged:
-    return Judged(attempt, None, (), Unknown(what, why, how, (hides,), endpoint))
+) -> Failure:
+    return Failure(attempt, None, (), Unknown(what, why, how, (hides,), endpoint))
 
 
-def _judge_in_use(seen: Seen, attempt: Attempt, e: Endpoint) -> Judged:
+def _judge_in_use(seen: Seen, attempt: Attempt, e: Endpoint) -> Failure:
     others = seen.all_at(e.netns, e.protocol, e.port)
     listeners = _listeners_that_meet(seen, e)
     in_the_way = listeners or [s for s in others if s.state == "open"]
     if in_the_way:
-        return Judged(attempt, _name_of(seen, attempt, in_the_way), tuple(in_the_way))
+        return Failure(attempt, _name_of(seen, attempt, in_the_way), tuple(in_the_way))
     publisher = _publisher(seen, attempt, e)
     if publisher is not None:
-        return Judged(attempt, "container-publishes-port", container=publisher)
+        return Failure(attempt, "container-publishes-port", container=publisher)
     if not seen.is_all("listeners", e.netns):
         how = "ss -tlnp" if e.protocol == "tcp" else "ss -ulnp"
         return _open(attempt, f"who holds {shown(e)}", "the text doesn't show it", how, "port-held", e)
     if any(s.state in ("time-wait", "fin-wait-1", "fin-wait-2", "close-wait", "last-ack", "closing") for s in others):
-        return Judged(attempt, "lingering-sockets", tuple(others))
+        return Failure(attempt, "lingering-sockets", tuple(others))
     if others:
-        return Judged(attempt, "ephemeral-collision", tuple(others))
+        return Failure(attempt, "ephemeral-collision", tuple(others))
     why = "nobody listens there: it holds it itself, or whoever did is gone, or is in another namespace"
     return _open(attempt, f"what kept {shown(e)}", why, f"mailports why {e.port}", "port-held", e)
 
@@ -315,10 +336,10 @@ def _publisher(seen: Seen, attempt: Attempt, e: Endpoint) -> Container | None:
     return None
 
 
-def _judge_connect(seen: Seen, attempt: Attempt) -> Judged:
+def _judge_connect(seen: Seen, attempt: Attempt) -> Failure:
     e = attempt.endpoint
     if attempt.errno == "ETIMEDOUT" and e is not None and e.port == 25 and not _is_here(seen, e):
-        return Judged(attempt, "blocked-upstream")
+        return Failure(attempt, "blocked-upstream")
     hides = "dangling-reference"
     if e is None:
         where = attempt.path or attempt.address
@@ -330,14 +351,14 @@ def _judge_connect(seen: Seen, attempt: Attempt) -> Judged:
     return _judge_refused(seen, attempt, e, hides)
 
 
-def _judge_refused(seen: Seen, attempt: Attempt, e: Endpoint, hides: str) -> Judged:
+def _judge_refused(seen: Seen, attempt: Attempt, e: Endpoint, hides: str) -> Failure:
     if not _is_here(seen, e):
         why = "that address isn't known to be this host's"
         return _open(attempt, f"whether anybody listens on {shown(e)}", why, "ip addr", hides, e)
     if _listeners_that_meet(seen, e):
-        return Judged(attempt, None)  # it was started since
+        return Failure(attempt, None)  # it was started since
     if seen.is_all("listeners", e.netns):
-        return Judged(attempt, hides, tuple(seen.at(e.netns, e.protocol, e.port)))
+        return Failure(attempt, hides, tuple(seen.at(e.netns, e.protocol, e.port)))
     what = f"whether anybody listens on {shown(e)}"
     return _open(attempt, what, "the text doesn't show it", "ss -tlnp", hides, e)
 

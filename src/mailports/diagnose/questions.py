@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailports.diagnose.attempts import judged
+from mailports.diagnose.attempts import failures
 from mailports.diagnose.seen import Seen
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ _COMMANDS = (
 
 def is_open(snapshot: Snapshot) -> bool:
     """Whether something that failed is still unexplained."""
-    return any(one.unknown is not None for one in judged(Seen(snapshot)))
+    return any(one.unknown is not None for one in failures(Seen(snapshot)))
 
 
 def next_commands(snapshot: Snapshot, diagnosis: Diagnosis) -> tuple[str, ...]:

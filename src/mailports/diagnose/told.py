@@ -9,31 +9,13 @@ from mailports.diagnose.seen import catalogue_port, is_loopback
 from mailports.flows import ABSENT, OUTBOUND, breaks_of
 from mailports.model.facts import Attempt, Container, Socket, shown
 from mailports.model.findings import ERROR, WARNING, Evidence, Party, Remedy, Unknown
-from mailports.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from mailports.diagnose.attempts import Failure
     from mailports.diagnose.seen import Owner, Seen
     from mailports.model.facts import Endpoint
     from mailports.model.findings import Break, Finding
-
-
-class Judged(Record):
-    """An attempt and what is the matter: a finding's name, and the sockets that are in the way.
-
-    Attributes:
-        attempt: what was tried.
-        name: the finding's name; null where more must be known.
-        sockets: who is in the way.
-        unknown: what must be known.
-        container: the container whose published port is in the way, where only its engine says so.
-    """
-
-    attempt: Attempt
-    name: str | None
-    sockets: tuple[Socket, ...] = ()
-    unknown: Unknown | None = None
-    container: Container | None = None
 
 
 def _claimant(attempt: Attempt) -> Party:
@@ -58,11 +40,11 @@ def _where(attempt: Attempt) -> str:
     return f"line {attempt.line}" if attempt.line and not attempt.path else "the text"
 
 
-def _said(group: list[Judged]) -> list[Evidence]:
+def _said(group: list[Failure]) -> list[Evidence]:
     return [Evidence(one.attempt.text, _where(one.attempt)) for one in group[:4]]
 
 
-def _published(group: list[Judged], container: Container) -> Finding:
+def _published(group: list[Failure], container: Container) -> Finding:
     """A published port is in the way, and nothing but the engine's table says so."""
     attempt = group[0].attempt
     wanted = [one.attempt.endpoint for one in group if one.attempt.endpoint is not None]
@@ -87,7 +69,7 @@ def _published(group: list[Judged], container: Container) -> Finding:
     )
 
 
-def _held(seen: Seen, name: str, group: list[Judged]) -> Finding:
+def _held(seen: Seen, name: str, group: list[Failure]) -> Finding:
     """For every name in which a listener of somebody is in the way."""
     attempt, sockets = group[0].attempt, [s for one in group for s in one.sockets]
     wanted = [one.attempt.endpoint for one in group if one.attempt.endpoint is not None]
@@ -175,7 +157,7 @@ def _second_mta(owner: Owner, claimant: str, number: int) -> list[Remedy]:
     ]
 
 
-def _plain(name: str, group: list[Judged]) -> Finding:
+def _plain(name: str, group: list[Failure]) -> Finding:
     """For those in which nobody is in the way."""
     attempt = group[0].attempt
     wanted = [one.attempt.endpoint for one in group if one.attempt.endpoint is not None]
@@ -282,7 +264,7 @@ _TOLD = {
 }
 
 
-def tell_attempts(seen: Seen, name: str, group: list[Judged]) -> Finding:
+def tell_attempts(seen: Seen, name: str, group: list[Failure]) -> Finding:
     """Return the finding for all attempts of one program at one port."""
     container = group[0].container
     if container is not None:
